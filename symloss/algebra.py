@@ -1,0 +1,67 @@
+"""The little computer algebra that rules need: rational simplification, with proof that it helps."""
+
+from __future__ import annotations
+
+from sympy import Add, Dummy, Expr, Mul, cancel, factor_terms, fraction, together
+from sympy.core.parameters import distribute
+
+from symloss.atoms import ratio0
+from symloss.index import Binder, Entry, rewrite, substitute
+
+
+def cancels_to(expr: Expr) -> Expr:
+    """`expr` over one denominator, common factors cancelled, common factors of the numerator in front."""
+    plain, back = _plain(expr)
+    with distribute(True):
+        top, bottom = fraction(cancel(together(plain)))
+        result = factor_terms(top) / factor_terms(bottom)
+    return substitute(result, back)
+
+
+def one_sign_fraction(expr: Expr) -> Expr | None:
+    """A sum of fractions as one, if its numerator surely can't cancel while the sum could; else None."""
+    if _same_sign(expr.args):
+        return None
+    plain, back = _plain(expr)
+    with distribute(True):
+        top, bottom = fraction(cancel(together(plain)))
+        top, bottom = factor_terms(top.expand()), factor_terms(bottom)
+    if not bottom.free_symbols:
+        return None
+    inner = [term for factor in Mul.make_args(top) for term in Add.make_args(factor) if factor.is_Add]
+    if inner and not _same_sign(inner):
+        return None
+    quotient = substitute(top, back)
+    for factor in Mul.make_args(bottom):
+        base, power = factor.as_base_exp()
+        for _ in range(int(power)):  # one after the other: the product of small factors would vanish
+            quotient = _over(quotient, substitute(base, back))
+    return quotient
+
+
+def _over(top: Expr, bottom: Expr) -> Expr:
+    sign, positive = top.as_coeff_Mul()
+    return top / bottom if bottom.is_number else sign * ratio0(positive, bottom)
+
+
+def _same_sign(terms: tuple[Expr, ...] | list[Expr]) -> bool:
+    return all(term.is_nonnegative for term in terms) or all((-term).is_nonnegative for term in terms)
+
+
+def _plain(expr: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """`expr` as a rational function of plain symbols, and the way back."""
+    names: dict[Expr, Expr] = {}
+
+    def flatten(node: Expr) -> Expr:
+        if isinstance(node, ratio0):
+            return node.args[0] / node.args[1]
+        if isinstance(node, (Entry, Binder)) or node.is_Function:
+            sign = {"nonnegative": True} if node.is_nonnegative else {"real": True}
+            if node.is_positive:
+                sign = {"positive": True}
+            return names.setdefault(node, Dummy(f"e{len(names)}", **sign))
+        return node
+
+    plain = rewrite(expr, flatten)
+    return plain, {name: node for node, name in names.items()}
+
