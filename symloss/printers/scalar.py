@@ -1,0 +1,213 @@
+"""Expressions over numbers as Python source, for code that Numba compiles (CPU and CUDA alike).
+
+The order of operations is part of the result: products alternate multiplication and division, so that no
+intermediate overflows where the result doesn't, and a square stands on both sides of what it multiplies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+from sympy import Expr, Integer, Rational, S, Symbol
+
+from symloss import atoms
+from symloss.errors import UnsupportedError
+from symloss.index import Entry, Size
+from symloss.program import gap, scale_of, shift
+
+#: From SymPy functions to the functions of `_math.py`; atoms go by their own names.
+FUNCTIONS: dict[Any, str] = {
+    sympy.exp: "exp",
+    sympy.log: "log",
+    sympy.Abs: "abs",
+    sympy.sign: "sign",
+    sympy.sin: "sin",
+    sympy.cos: "cos",
+    sympy.tan: "tan",
+    sympy.asin: "asin",
+    sympy.acos: "acos",
+    sympy.atan: "atan",
+    sympy.sinh: "sinh",
+    sympy.cosh: "cosh",
+    sympy.tanh: "tanh",
+    sympy.erf: "erf",
+    sympy.erfc: "erfc",
+    sympy.gamma: "gamma",
+    sympy.loggamma: "lgamma",
+    sympy.digamma: "digamma",
+    shift: "shift",
+    scale_of: "scale_of",
+}
+
+_RELATIONS = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+ATOM, POWER, PRODUCT, SUM, TEST, CHOICE = range(6)  # how tightly a piece of text holds together
+
+
+class ScalarPrinter:
+    """Prints expressions; remembers the functions and constants that it used, for the imports."""
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+
+    def text(self, expr: Any, limit: int = CHOICE) -> str:
+        """The source of `expr`, in parentheses if it holds together less tightly than `limit`."""
+        text, strength = self._print(expr)
+        return f"({text})" if strength > limit else text
+
+    def _print(self, expr: Any) -> tuple[str, int]:
+        if expr.is_Number or expr in (S.NaN, S.Infinity, S.NegativeInfinity):
+            return self._number(expr)
+        if isinstance(expr, (Symbol, Size)):
+            return expr.name, ATOM
+        if isinstance(expr, Entry):
+            return f"{expr.base.name}[{', '.join(self.text(i) for i in expr.indices)}]", ATOM
+        if expr.is_Add:
+            return self._sum(expr)
+        if expr.is_Mul:
+            return self._product(expr)
+        if expr.is_Pow:
+            return self._power(expr)
+        if isinstance(expr, sympy.Piecewise):
+            return self._choice(expr)
+        if expr.is_Relational:
+            left, right = (self.text(arg, SUM) for arg in expr.args)
+            return f"{left} {_RELATIONS[expr.rel_op]} {right}", TEST
+        if isinstance(expr, (sympy.And, sympy.Or)):
+            word = " and " if isinstance(expr, sympy.And) else " or "
+            return word.join(self.text(arg, SUM) if not arg.is_Relational else self.text(arg, TEST)
+                             for arg in sorted(expr.args, key=str)), CHOICE
+        if isinstance(expr, sympy.Not):
+            return f"not {self.text(expr.args[0], ATOM)}", CHOICE
+        if expr.is_number and not expr.has(sympy.Function):
+            return repr(float(expr)), ATOM  # pi, E, sqrt(2): rounded once from the exact value
+        return self._call(expr), ATOM
+
+    def _number(self, number: Expr) -> tuple[str, int]:
+        for special, name in ((S.NaN, "nan"), (S.Infinity, "inf")):
+            if number is special:
+                self.used.add(name)
+                return name, ATOM
+        if number is S.NegativeInfinity:
+            self.used.add("inf")
+            return "-inf", PRODUCT
+        text = repr(float(number))
+        return text, PRODUCT if number.is_negative else ATOM
+
+    def _sum(self, expr: Expr) -> tuple[str, int]:
+        terms = sorted(expr.args, key=lambda t: (t.could_extract_minus_sign(), t.is_number))
+        text = ""
+        for term in terms:
+            if text and term.could_extract_minus_sign():
+                text += f" - {self.text(-term, PRODUCT)}"
+            else:
+                text += (" + " if text else "") + self.text(term, PRODUCT)
+        return text, SUM
+
+    def _product(self, expr: Expr) -> tuple[str, int]:
+        number, rest = expr.as_coeff_Mul()
+        if number.is_negative:
+            text = self.text(-number * rest if number != -1 else rest, POWER if rest.is_Add else PRODUCT)
+            return f"-{text}", PRODUCT
+        first: list[str] = []
+        last: list[str] = []
+        bottoms: list[str] = []
+        counts: list[Expr] = []
+        denominator = Integer(1)
+        if number.is_Rational and not _is_exact(number):
+            denominator, number = Integer(number.q), Integer(number.p)
+        for factor in sorted(rest.args if rest.is_Mul else (rest,), key=_weight):
+            base, power = factor.as_base_exp()
+            if power.is_Integer and power > 0:
+                text = self.text(base, PRODUCT if power == 1 and not base.is_Mul else ATOM)
+                first += [text] * ((int(power) + 1) // 2)
+                last += [text] * (int(power) // 2)
+            elif power.is_Integer and isinstance(base, Size):
+                counts += [base] * -int(power)
+            elif power.is_Integer:
+                bottoms += [self.text(base, ATOM)] * -int(power)
+            elif power.is_Rational and power.is_negative:
+                bottoms.append(self.text(base**-power, ATOM))
+            else:
+                first.append(self.text(factor, PRODUCT))
+        if counts:
+            bottoms.append(" * ".join(c.name for c in counts) if len(counts) == 1 else f"({' * '.join(c.name for c in counts)})")
+        tops = first + last
+        if number != 1 or not tops:
+            tops.insert(0, repr(float(number)))
+        if denominator != 1:
+            bottoms.append(repr(float(denominator)))
+        text = tops.pop(0)
+        while tops or bottoms:
+            if bottoms:
+                text += f" / {bottoms.pop(0)}"
+            if tops:
+                text += f" * {tops.pop(0)}"
+        return text, PRODUCT
+
+    def _power(self, expr: Expr) -> tuple[str, int]:
+        base, power = expr.as_base_exp()
+        if power.is_Integer:
+            count, inner = abs(int(power)), self.text(base, ATOM)
+            if count <= 8:
+                if power > 0:
+                    return " * ".join([inner] * count), PRODUCT
+                return "1.0" + f" / {inner}" * count, PRODUCT  # one by one: the power of a small number vanishes
+        if power.is_Rational and power.q == 2 and abs(power.p) <= 5:
+            self.used.add("sqrt")
+            root = f"sqrt({self.text(base)})"
+            whole = abs(int(power.p)) // 2
+            text = " * ".join([self.text(base, ATOM)] * whole + [root])
+            if power.is_negative:
+                return "1.0 / " + (f"({text})" if whole else text), PRODUCT
+            return text, PRODUCT if whole else ATOM
+        self.used.add("power")
+        return f"power({self.text(base)}, {self.text(power)})", ATOM
+
+    def _choice(self, expr: Expr) -> tuple[str, int]:
+        parts = []
+        for value, test in expr.args:
+            if test in (True, S.true):
+                return " else ".join([*parts, self.text(value, SUM)]), CHOICE
+            parts.append(f"{self.text(value, SUM)} if {self.text(test, TEST)}")
+        self.used.add("nan")
+        return " else ".join([*parts, "nan"]), CHOICE
+
+    def _call(self, expr: Expr) -> str:
+        if isinstance(expr, gap):
+            return f"({self.text(expr.args[0], SUM)} - {self.text(expr.args[1], PRODUCT)})"
+        if isinstance(expr, atoms.ScalarAtom):
+            name = expr.row.name
+        elif isinstance(expr, sympy.polygamma) and expr.args[0] in (0, 1):
+            name = ("digamma", "trigamma")[int(expr.args[0])]
+            self.used.add(name)
+            return f"{name}({self.text(expr.args[1])})"
+        elif isinstance(expr, sympy.besseli) and expr.args[0] in (0, 1, 2):
+            name = f"besseli{int(expr.args[0])}"
+            self.used.add(name)
+            return f"{name}({self.text(expr.args[1])})"
+        elif type(expr) in FUNCTIONS:
+            name = FUNCTIONS[type(expr)]
+        elif isinstance(expr, (sympy.Max, sympy.Min)):
+            name = "larger" if isinstance(expr, sympy.Max) else "smaller"
+            text = self.text(expr.args[0])
+            for arg in expr.args[1:]:
+                text = f"{name}({text}, {self.text(arg)})"
+            self.used.add(name)
+            return text
+        else:
+            raise UnsupportedError(f"the kernels have no function `{type(expr).__name__}`")
+        if name != "abs":
+            self.used.add(name)
+        return f"{name}({', '.join(self.text(arg) for arg in expr.args)})"
+
+
+def _is_exact(number: Rational) -> bool:
+    """Whether a fraction is a float: its denominator is a power of two."""
+    return int(number.q) & (int(number.q) - 1) == 0
+
+
+def _weight(factor: Expr) -> tuple[bool, bool, str]:
+    """Parameters and counts first, functions last: the order in which a person writes a product."""
+    base = factor.as_base_exp()[0]
+    return (bool(base.is_Function), not base.is_Symbol, str(factor))
