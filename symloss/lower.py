@@ -20,6 +20,7 @@ from sympy.core.parameters import distribute
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanFunction
 
+from symloss.atoms import SCALARS
 from symloss.derive import Derivation, Output
 from symloss.index import Binder, Entry, Index, Max, Min, Product, Reduction, Size, Sum, is_count, substitute
 from symloss.primitive import ArgMax, primitive
@@ -37,14 +38,17 @@ from symloss.program import (
     Store,
     gap,
     scale_of,
+    scaled,
     shift,
 )
 from symloss.spec import LabelIndex
 
-#: Names that a backend uses for itself.
+#: Names that a backend uses for itself, in the code and in the functions that it calls.
 RESERVED = frozenset(
-    "i w weight weighted values scale samples total carry value inf nan float int abs range len add finish".split()
-)
+    "i w weight weighted values scale factor samples total carry value kernel inf nan float float64 int abs range "
+    "len add finish empty larger smaller power sqrt exp log sign sin cos tan asin acos atan sinh cosh tanh erf "
+    "erfc gamma lgamma digamma trigamma besseli0 besseli1 besseli2 shift scale_of".split()
+) | {row.name for row in SCALARS}
 
 
 def lower(derivation: Derivation, entry: str) -> Program:
@@ -509,8 +513,8 @@ def _describe(expr: Any) -> str:
         others = "_others" if body is not expr.body else ""
         return f"{type(expr).__name__.lower()}_{_describe(body)}{others}"
     if isinstance(expr, scale_of):
-        return "size"
-    if isinstance(expr, (shift, gap)):
+        return "unit_scale"
+    if isinstance(expr, (shift, gap, scaled)):
         return _describe(expr.args[0])
     if isinstance(expr, (Function, AppliedUndef)) and not isinstance(expr, Piecewise):
         inner = expr.args[0]

@@ -11,7 +11,7 @@ from sympy import Abs, And, Eq, Expr, Integer, Piecewise, S, exp, sqrt
 
 from symloss import atoms as a
 from symloss.index import Binder, Index, Max, Sum, rewrite, substitute
-from symloss.program import gap, scale_of, shift
+from symloss.program import gap, scale_of, scaled, shift
 
 
 class ArgMax(Binder):
@@ -101,10 +101,10 @@ class _Norm:
         (self.body, *more), self.indices = node.open()
         self.other = more[0] if more else None
         self.scale = scale_of(Max(Abs(self.body), *self.indices))
-        self.squares = Sum((self.body * self.scale) ** 2, *self.indices)
+        self.squares = Sum(scaled(self.body, self.scale) ** 2, *self.indices)
         if node.at:
             where = dict(zip(self.indices, node.at, strict=True))
-            self.entry = substitute(self.body, where) * self.scale
+            self.entry = scaled(substitute(self.body, where), self.scale)
             self.unit = a.ratio0(self.entry, sqrt(self.squares))
 
     def others(self, node: a.RowAtom, term: Expr) -> Expr:
@@ -132,17 +132,17 @@ def _unit(node: a.Unit) -> Expr:
 
 def _unit_complement(node: a.UnitComplement) -> Expr:
     row = _Norm(node)
-    rest = row.others(node, (row.body * row.scale) ** 2)
+    rest = row.others(node, scaled(row.body, row.scale) ** 2)
     return Piecewise((rest / row.squares, row.is_top(node)), (1 - row.unit**2, True))
 
 
 def _unit_centred(node: a.UnitCentred) -> Expr:
     row = _Norm(node)
     assert row.other is not None
-    here, scaled = node.body_at(which=1), row.body * row.scale
-    rest = row.others(node, scaled**2)
-    along_rest = row.others(node, scaled * row.other)
-    along = Sum(scaled * row.other, *row.indices)
+    here, entry = node.body_at(which=1), scaled(row.body, row.scale)
+    rest = row.others(node, entry**2)
+    along_rest = row.others(node, entry * row.other)
+    along = Sum(entry * row.other, *row.indices)
     return Piecewise(
         ((here * rest - row.entry * along_rest) / row.squares, row.is_top(node)),
         (here - row.unit * (along / sqrt(row.squares)), row.squares > 0),

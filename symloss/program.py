@@ -29,6 +29,12 @@ class gap(Function):
     nargs = 2
 
 
+class scaled(Function):
+    """x s, kept together: SymPy would take s out of a sum of squares, and the squares would overflow."""
+
+    nargs = 2
+
+
 class scale_of(Function):
     """A power of two that brings x near 1, exactly; 1 where x is 0, infinite or NaN."""
 

@@ -127,7 +127,9 @@ class _Printer:
         where = ", ".join(["i", *(self.scalar.text(i) for i in load.indices)])
         is_label = any(i.name == load.source and i.kind == "label" for i in self.program.loss.inputs)
         element = f"{load.source}[{where}]"
-        return [f"{load.name} = {element if is_label else f'float({element})'}"]
+        if not is_label:
+            self.scalar.used.add("float64")  # float() would leave a float32 as it is
+        return [f"{load.name} = {element if is_label else f'float64({element})'}"]
 
     def _assign(self, assign: Assign) -> list[str]:
         return [f"{assign.name} = {self.scalar.text(assign.value)}"]

@@ -14,7 +14,7 @@ from sympy import Expr, Integer, Rational, S, Symbol
 from symloss import atoms
 from symloss.errors import UnsupportedError
 from symloss.index import Entry, Size
-from symloss.program import gap, scale_of, shift
+from symloss.program import gap, scale_of, scaled, shift
 
 #: From SymPy functions to the functions of `_math.py`; atoms go by their own names.
 FUNCTIONS: dict[Any, str] = {
@@ -174,6 +174,8 @@ class ScalarPrinter:
         return " else ".join([*parts, "nan"]), CHOICE
 
     def _call(self, expr: Expr) -> str:
+        if isinstance(expr, scaled):
+            return f"({self.text(expr.args[0], PRODUCT)} * {self.text(expr.args[1], ATOM)})"
         if isinstance(expr, gap):
             return f"({self.text(expr.args[0], SUM)} - {self.text(expr.args[1], PRODUCT)})"
         if isinstance(expr, atoms.ScalarAtom):

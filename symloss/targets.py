@@ -1,0 +1,122 @@
+"""What each target renders: which templates, into which files of which folder.
+
+A target makes some files for each loss (`files`), says in a small dict what it must remember of that loss
+(`entry`), and makes the files that all losses share from those dicts (`shared`). The first two are run in
+worker processes, so what they give is plain text, numbers, lists and dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from symloss.emit import File, digest, environment, header, render
+
+if TYPE_CHECKING:
+    from symloss.derive import Derivation
+
+Entry = dict[str, Any]
+Files = dict[str, File]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of output.
+
+    `folder` gives, from the folder of the kernels' package, the folder that the target writes; `build` makes
+    one loss's files and entry, `shared` the files made from every loss's entry. Both are told the name of the
+    package. The loss's `file` is what generated files call its spec.
+    """
+
+    name: str
+    folder: Callable[[Path], Path]
+    build: Callable[[Derivation, str], tuple[Files, Entry]]
+    shared: Callable[[Sequence[Entry], str], Files]
+
+
+# --- the package of CPU kernels -------------------------------------------------------------------------
+
+_LOSS, _INIT, _CATALOG = "kernels/loss.py.jinja", "kernels/__init__.py.jinja", "kernels/_catalog.py.jinja"
+
+
+@cache
+def _modules() -> tuple[str, ...]:
+    """The templates of the modules that are the same in every package."""
+    found = environment().list_templates(
+        filter_func=lambda name: name.startswith(("kernels/_", "kernels/cpu/"))
+    )
+    return tuple(sorted(name for name in found if name not in (_INIT, _CATALOG)))
+
+
+@cache
+def _inlined() -> str:
+    """A hash of what the kernels compile in: Numba's cache looks at the kernel's own file only."""
+    env = environment()
+    assert env.loader is not None
+    return digest(env.loader.get_source(env, "kernels/_math.py.jinja")[0])[:16]
+
+
+def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
+    from symloss.printers import numba_cpu
+    from symloss.printers.describe import describe
+
+    loss = derivation.loss
+    head = f"{_comment(_LOSS, loss.file)}\n# It compiles in functions of _math.py, version {_inlined()}."
+    text, sparse = numba_cpu.module(derivation, head)
+    entry = {"name": loss.name, "title": loss.title, "description": describe(derivation, sparse)}
+    return {f"cpu/{loss.name}.py": File(text, _LOSS, loss.file)}, entry
+
+
+def _package(entries: Sequence[Entry], package: str) -> Files:
+    losses = [{"name": entry["name"], "title": entry["title"]} for entry in entries]
+    files = {
+        "__init__.py": File(render(_INIT, header=_comment(_INIT), losses=losses, package=package), _INIT),
+        "_catalog.py": File(
+            render(
+                _CATALOG, header=_comment(_CATALOG), descriptions=[entry["description"] for entry in entries]
+            ),
+            _CATALOG,
+        ),
+    }
+    for template in _modules():
+        path = template.removeprefix("kernels/").removesuffix(".jinja")
+        files[path] = File(render(template, header=_comment(template)), template)
+    return files
+
+
+def _comment(template: str, spec: str = "") -> str:
+    return "\n".join(f"# {line}" for line in header(template, spec).splitlines())
+
+
+# --- the pages of formulas ------------------------------------------------------------------------------
+
+
+def _page(derivation: Derivation, package: str) -> tuple[Files, Entry]:
+    from symloss.printers import pages
+
+    name, spec = derivation.loss.name, derivation.loss.file
+    page = File(pages.page(derivation, package), pages.PAGE, spec)
+    return {f"{name}.md": page}, pages.entry(derivation)
+
+
+def _pages(entries: Sequence[Entry], _: str) -> Files:
+    from symloss.printers import pages
+
+    return {
+        "index.md": File(pages.index(entries), pages.INDEX),
+        "formulas.tex": File(pages.handbook([entry["section"] for entry in entries]), pages.HANDBOOK),
+    }
+
+
+def _beside(out: Path) -> Path:
+    """`generated/docs` beside the shipped package; `my_losses_docs` beside `my_losses`."""
+    return out.with_name("docs" if out.name == "symloss_kernels" else f"{out.name}_docs")
+
+
+TARGETS: Mapping[str, Target] = {
+    "cpu": Target("cpu", lambda out: out, _kernels, _package),
+    "docs": Target("docs", _beside, _page, _pages),
+}
