@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sympy import Abs, Add, Eq, Expr, FiniteSet, Function, Mul, Piecewise, S, Symbol
+from sympy import Abs, Add, Eq, Expr, FiniteSet, Function, Piecewise, S, Symbol
 from sympy import Max as ScalarMax
 from sympy import Min as ScalarMin
 from sympy.core.parameters import distribute
@@ -20,8 +20,8 @@ from sympy.core.parameters import distribute
 from symloss import atoms as a
 from symloss.differentiate import Form, diagonal, differentiate, direction, partial, written
 from symloss.index import Delta, Entry, Index, Max, Min, rewrite, substitute, walk
+from symloss.roles import Input, Loss
 from symloss.rules import GUARD, LIFT, STABILISE, Rule, Shape, negated
-from symloss.spec import Input, Loss
 
 
 @dataclass(frozen=True)
@@ -94,17 +94,20 @@ def derive(loss: Loss) -> Derivation:
             place = free_indices(given)
             form = differentiate(lifted, partial(given.symbol, place))
             gradients.append((given, place, form))
-            outputs.append(_output("grad", given, place, form, trail))
+            outputs.append(_output("grad", given, place, lifted, form, trail))
         for given, place, form in gradients:
             second = tuple(Index.fresh(index.dim) for index in place)
             again = differentiate(written(form), partial(given.symbol, second))
-            outputs.append(_output("hess", given, place, _idempotent(diagonal(again, second, place), form), trail))
+            curvature = _once(diagonal(again, second, place))
+            outputs.append(_output("hess", given, place, written(form), curvature, trail))
         vectors = {given.symbol: Symbol(f"vector_{given.name}", real=True) for given in loss.predictions}
         for given, place, form in gradients:
             along = differentiate(written(form), direction(vectors))
-            outputs.append(_output("hvp", given, place, along, trail))
+            outputs.append(_output("hvp", given, place, written(form), along, trail))
         names = {_apply(LIFT, part, "lift", "", _Trail()): name for part, name in loss.names.items()}
-        return Derivation(loss, lifted, tuple(outputs), tuple(trail.steps), tuple(_kinks(lifted, loss)), names)
+        return Derivation(
+            loss, lifted, tuple(outputs), tuple(trail.steps), tuple(_kinks(lifted, loss)), names
+        )
 
 
 def free_indices(given: Input) -> tuple[Index, ...]:
@@ -125,15 +128,31 @@ def _lift(loss: Loss, trail: _Trail) -> Expr:
     formula = loss.formula
     for name, at, limit in loss.limits:
         symbol = next(p.symbol for p in loss.parameters if p.name == name)
-        if formula.has(S.NaN, S.ComplexInfinity) or substitute(formula, {symbol: at}).has(S.NaN, S.ComplexInfinity, S.Infinity):
-            formula = trail.add("lift", "value", f"limit at {name} = {at}", "the formula degenerates there",
-                                formula, Piecewise((limit, Eq(symbol, at)), (formula, True)))
+        if formula.has(S.NaN, S.ComplexInfinity) or substitute(formula, {symbol: at}).has(
+            S.NaN, S.ComplexInfinity, S.Infinity
+        ):
+            formula = trail.add(
+                "lift",
+                "value",
+                f"limit at {name} = {at}",
+                "the formula degenerates there",
+                formula,
+                Piecewise((limit, Eq(symbol, at)), (formula, True)),
+            )
     for given in loss.inputs:
         if isinstance(given.domain, FiniteSet) and not given.dims and given.symbol in formula.free_symbols:
-            cases = [(substitute(formula, {given.symbol: value}), Eq(given.symbol, value)) for value in sorted(given.domain, reverse=True)]
-            formula = trail.add("lift", "value", f"cases of {given.name}",
-                                "a case is a branch, not a factor: 0 times infinity is NaN",
-                                formula, Piecewise(*cases, (S.NaN, True)))
+            cases = [
+                (substitute(formula, {given.symbol: value}), Eq(given.symbol, value))
+                for value in sorted(given.domain, reverse=True)
+            ]
+            formula = trail.add(
+                "lift",
+                "value",
+                f"cases of {given.name}",
+                "a case is a branch, not a factor: 0 times infinity is NaN",
+                formula,
+                Piecewise(*cases, (S.NaN, True)),
+            )
     formula = rewrite(formula, _unfold)
     return _apply(LIFT, fold(formula), "lift", "value", trail)
 
@@ -143,7 +162,9 @@ def _unfold(node: Expr) -> Expr:
     if isinstance(node, (ScalarMax, ScalarMin)):
         first, *others = node.args
         rest = _unfold(node.func(*others)) if len(others) > 1 else others[0]
-        return _larger(first, rest) if isinstance(node, ScalarMax) else -_larger(negated(first), negated(rest))
+        return (
+            _larger(first, rest) if isinstance(node, ScalarMax) else -_larger(negated(first), negated(rest))
+        )
     return node
 
 
@@ -158,7 +179,9 @@ def fold(expr: Expr) -> Expr:
     """Powers, products and functions of a Piecewise brought into its branches; equal cases merged."""
 
     def step(node: Expr) -> Expr:
-        if not (node.is_Mul or node.is_Pow or node.is_Add or isinstance(node, Function)) or isinstance(node, Piecewise):
+        if not (node.is_Mul or node.is_Pow or node.is_Add or isinstance(node, Function)) or isinstance(
+            node, Piecewise
+        ):
             return node
         cases = [arg for arg in node.args if isinstance(arg, Piecewise)]
         if not cases or any([c for _, c in case.args] != [c for _, c in cases[0].args] for case in cases):
@@ -182,24 +205,19 @@ def fold(expr: Expr) -> Expr:
 # --- outputs ------------------------------------------------------------------------------------------------
 
 
-def _output(kind: str, given: Input, place: tuple[Index, ...], form: Form, trail: _Trail) -> Output:
+def _output(
+    kind: str, given: Input, place: tuple[Index, ...], before: Expr, form: Form, trail: _Trail
+) -> Output:
+    """Record the differentiation of `before`, and stabilise what came out."""
     name = f"{kind} {given.name}"
-    derived = written(form)
-    if kind == "grad":
-        trail.add("differentiate", name, "chain rule", "through the atoms, each delta contracted against its sum", given.symbol, derived)
-    else:
-        trail.add("differentiate", name, "chain rule", "the gradient, differentiated again", given.symbol, derived)
+    why = "through the atoms, each delta contracted against its sum"
+    derived = trail.add("differentiate", name, "chain rule", why, before, written(form))
     return Output(kind, given.name, place, derived, _assemble(form, name, trail))
 
 
-def _idempotent(form: Form, first: Form) -> Form:
-    """Deltas of the gradient that stand in coefficients, met by the same delta outside: once is enough."""
-    del first
-    result: Form = {}
-    for key, value in form.items():
-        met = {delta: S.One for delta in key}
-        result[key] = substitute(value, met) if met else value
-    return result
+def _once(form: Form) -> Form:
+    """A delta of the gradient met by the same delta of the second derivative: once is enough."""
+    return {key: substitute(value, dict.fromkeys(key, S.One)) for key, value in form.items()}
 
 
 def _assemble(form: Form, name: str, trail: _Trail) -> Expr:
@@ -261,7 +279,9 @@ class _Trail:
         names: dict[Expr, Expr] = {}
         for symbol in sorted(before.free_symbols | after.free_symbols, key=str):
             if isinstance(symbol, Index) and symbol.name.startswith("_"):
-                taken = {str(s) for s in before.free_symbols | after.free_symbols} | {str(v) for v in names.values()}
+                taken = {str(s) for s in before.free_symbols | after.free_symbols} | {
+                    str(v) for v in names.values()
+                }
                 letter = symbol.dim.lower()
                 while letter in taken:
                     letter += "_"
@@ -287,16 +307,28 @@ def _kinks(lifted: Expr, loss: Loss) -> Iterable[Kink]:
         if isinstance(node, Abs) and moves(node.args[0]):
             seen.append(Kink(Eq(node.args[0], 0, evaluate=False), "the gradient of |x| at 0 is taken as 0"))
         if isinstance(node, a.Norm):
-            seen.append(Kink(Eq(node, 0, evaluate=False), "the gradient of the norm of the zero vector is taken as 0"))
+            seen.append(
+                Kink(Eq(node, 0, evaluate=False), "the gradient of the norm of the zero vector is taken as 0")
+            )
         if isinstance(node, (Max, Min)) and moves(node.body):
-            seen.append(Kink(Eq(node, node.body, evaluate=False), "entries that tie for the extreme share the gradient equally"))
+            seen.append(
+                Kink(
+                    Eq(node, node.body, evaluate=False),
+                    "entries that tie for the extreme share the gradient equally",
+                )
+            )
         if isinstance(node, Piecewise):
             for (value, condition), (other, _) in zip(node.args, node.args[1:], strict=False):
                 if condition.is_Relational and moves(condition) and _jumps(value, other, condition, loss):
-                    seen.append(Kink(Eq(condition.lhs, condition.rhs, evaluate=False), f"the branch for {condition} is taken"))
+                    seen.append(
+                        Kink(
+                            Eq(condition.lhs, condition.rhs, evaluate=False),
+                            f"the branch for {condition} is taken",
+                        )
+                    )
             for value, condition in node.args:
                 inner = [a for a in value.atoms(Abs) if moves(a)]
-                zero = {absolute: S.Zero for absolute in inner}
+                zero = dict.fromkeys(inner, S.Zero)
                 if not any(_reached_before(node, condition, zero, absolute) for absolute in inner):
                     visit(value)
             return

@@ -33,7 +33,7 @@ from symloss.hyperdual import (
     multiply,
     value_of,
 )
-from symloss.spec import LabelIndex
+from symloss.roles import LabelIndex
 from symloss.special import (
     FUNCTIONS,
     absolute,

@@ -247,7 +247,8 @@ class Sum(Reduction):
             rest = tuple(index for index in indices if index in free)
             count = Mul(*(index.size for index in missing))
             return count * (cls(body, *rest) if rest else body)
-        outside, inside = [], []
+        outside: list[Expr] = []
+        inside: list[Expr] = []
         for factor in Mul.make_args(body):
             (inside if set(indices) & factor.free_symbols else outside).append(factor)
         if outside:

@@ -8,21 +8,17 @@ label becomes an update of one entry after the loop. Cases that several outputs 
 
 from __future__ import annotations
 
-import keyword
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from sympy import Eq, Expr, Mul, Or, Piecewise, S, Symbol
-from sympy.core.function import AppliedUndef, Function
+from sympy import Eq, Expr, Or, Piecewise, S, Symbol
 from sympy.core.parameters import distribute
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanFunction
 
-from symloss.atoms import SCALARS
 from symloss.derive import Derivation, Output
-from symloss.index import Binder, Entry, Index, Max, Min, Product, Reduction, Size, Sum, is_count, substitute
+from symloss.index import Binder, Entry, Index, Max, Min, Product, Size, Sum, substitute
 from symloss.primitive import ArgMax, primitive
 from symloss.program import (
     ENTRIES,
@@ -34,55 +30,24 @@ from symloss.program import (
     Loop,
     Program,
     Reduce,
-    Statement,
     Store,
-    gap,
-    scale_of,
-    scaled,
-    shift,
 )
-from symloss.spec import LabelIndex
-
-#: Names that a backend uses for itself, in the code and in the functions that it calls.
-RESERVED = frozenset(
-    "i w weight weighted values scale factor samples total carry value kernel inf nan float float64 int abs range "
-    "len add finish empty larger smaller power sqrt exp log sign sin cos tan asin acos atan sinh cosh tanh erf "
-    "erfc gamma lgamma digamma trigamma besseli0 besseli1 besseli2 shift scale_of".split()
-) | {row.name for row in SCALARS}
+from symloss.roles import LabelIndex
+from symloss.scope import Names, Scope
+from symloss.sharing import (
+    canonical_key,
+    depth_of,
+    free_in,
+    is_trivial,
+    occurrences,
+    reductions_in,
+)
 
 
 def lower(derivation: Derivation, entry: str) -> Program:
     """The Program of one entry point of a derived loss."""
     with distribute(False):
         return _Lowering(derivation, entry).program()
-
-
-@dataclass
-class _Scope:
-    """A place where statements go: the sample, a loop's body, or a branch."""
-
-    parent: _Scope | None
-    indices: frozenset[Index]
-    is_branch: bool = False
-    statements: list[Statement] = field(default_factory=list)
-    known: dict[Expr, Expr] = field(default_factory=dict)
-    shared: Counter[Expr] = field(default_factory=Counter)
-
-    def look_up(self, expr: Expr) -> Expr | None:
-        """The name that `expr` has here or in a scope around."""
-        scope: _Scope | None = self
-        while scope is not None:
-            if expr in scope.known:
-                return scope.known[expr]
-            scope = scope.parent
-        return None
-
-    def home(self, needed: frozenset[Index]) -> _Scope:
-        """The outermost scope that has the needed indices, without leaving a branch."""
-        scope = self
-        while scope.parent is not None and not scope.is_branch and needed <= scope.parent.indices:
-            scope = scope.parent
-        return scope
 
 
 @dataclass(frozen=True)
@@ -102,11 +67,8 @@ class _Lowering:
         self.loss, self.entry = derivation.loss, entry
         chosen = [output for output in derivation.outputs if output.kind in ENTRIES[entry]]
         self.targets = [_Target(o.name, o.indices, primitive(o.expr)) for o in _in_order(chosen, entry)]
-        self.names = _author_names(derivation)
-        self.taken = set(RESERVED) | {i.name for i in self.loss.inputs} | {p.name for p in self.loss.parameters}
-        self.taken |= set(self.loss.dims) | {f"{t.name}" for t in self.targets} | set(keyword.kwlist)
-        self.loops: set[str] = set()
-        self.given: dict[Expr, Symbol] = {}
+        outputs = {target.name for target in self.targets}
+        self.names = Names(self.loss, outputs, {primitive(e): n for e, n in derivation.names.items()})
         self.scratch: dict[str, tuple[str, ...]] = {}
         self.arrays: dict[Expr, str] = {}
         self.repeated = self._repeated_reductions()
@@ -114,7 +76,7 @@ class _Lowering:
 
     def program(self) -> Program:
         """Lower everything."""
-        sample = _Scope(None, frozenset())
+        sample = Scope(None, frozenset())
         self._emit(sample, self.targets)
         outputs = tuple(target.name for target in self.targets if target.name != "value")
         return Program(
@@ -123,7 +85,7 @@ class _Lowering:
 
     # --- targets ------------------------------------------------------------------------------------------
 
-    def _emit(self, scope: _Scope, targets: list[_Target]) -> None:
+    def _emit(self, scope: Scope, targets: list[_Target]) -> None:
         """Emit the statements that compute and store the targets."""
         while targets:
             cases = [t for t in targets if _cases(t.expr)]
@@ -137,14 +99,14 @@ class _Lowering:
             branches = []
             for i, condition in enumerate(conditions):
                 test = None if condition in (True, S.true) else self._condition(condition, scope)
-                inner = _Scope(scope, scope.indices, is_branch=True)
+                inner = Scope(scope, scope.indices, is_branch=True)
                 self._emit(inner, [_Target(t.name, t.indices, t.expr.args[i][0]) for t in together])
                 branches.append((test, tuple(inner.statements)))
             scope.statements.append(If(tuple(branches)))
             targets = [t for t in targets if t not in together and t not in plain]
         self._leaf(scope, targets)
 
-    def _leaf(self, scope: _Scope, targets: list[_Target]) -> None:
+    def _leaf(self, scope: Scope, targets: list[_Target]) -> None:
         """Targets without a common branch: numbers first, then one loop for each set of indices."""
         dense: list[_Target] = []
         updates: list[tuple[_Target, dict[Index, Expr]]] = []
@@ -157,7 +119,7 @@ class _Lowering:
             updates += [(_Target(target.name, target.indices, hit), where) for hit, where in cases]
         self._prepare(scope, [t.expr for t in dense] + [t.expr for t, _ in updates])
         numbers = [t for t in dense if not t.indices]
-        scope.shared.update(_shared([t.expr for t in numbers]))
+        scope.shared.update(occurrences([t.expr for t in numbers]))
         for target in numbers:
             self._store(scope, target, ())
         groups: dict[tuple[str, ...], list[_Target]] = {}
@@ -170,24 +132,28 @@ class _Lowering:
             free = tuple(i for i in target.indices if i not in where)
             self._loop(scope, free, [target], where)
 
-    def _loop(self, scope: _Scope, free: tuple[Index, ...], group: list[_Target], where: dict[Index, Expr]) -> None:
-        """One loop nest that stores a group of targets of the same shape (`where` fixes the other indices)."""
-        loops = self._loop_names(free, scope)
-        inner = _Scope(scope, scope.indices | set(loops)) if loops else scope
+    def _loop(
+        self, scope: Scope, free: tuple[Index, ...], group: list[_Target], where: dict[Index, Expr]
+    ) -> None:
+        """One loop nest that stores targets of the same shape (`where` fixes the other indices)."""
+        loops = self.names.loops(free, scope)
+        inner = Scope(scope, scope.indices | set(loops)) if loops else scope
         renamed = []
         for target in group:
             own = tuple(i for i in target.indices if i not in where)
             naming: dict[Expr, Expr] = dict(zip(own, loops, strict=True))
             place = tuple(naming.get(i, where.get(i)) for i in target.indices)
             unless = None if target.unless is None else substitute(target.unless, naming)
-            renamed.append((_Target(target.name, target.indices, substitute(target.expr, naming), unless), place))
-        inner.shared.update(_shared([target.expr for target, _ in renamed]))
+            renamed.append(
+                (_Target(target.name, target.indices, substitute(target.expr, naming), unless), place)
+            )
+        inner.shared.update(occurrences([target.expr for target, _ in renamed]))
         for target, place in renamed:
             self._store(inner, target, place)
         if loops:
             scope.statements.append(Loop(loops, tuple(inner.statements)))
 
-    def _store(self, scope: _Scope, target: _Target, place: tuple[Any, ...]) -> None:
+    def _store(self, scope: Scope, target: _Target, place: tuple[Any, ...]) -> None:
         value = self._use(target.expr, scope)
         place = tuple(self._use(p, scope) if isinstance(p, LabelIndex) else p for p in place)
         if target.name == "value":
@@ -198,53 +164,57 @@ class _Lowering:
 
     # --- reductions ---------------------------------------------------------------------------------------
 
-    def _prepare(self, scope: _Scope, exprs: Iterable[Any]) -> None:
+    def _prepare(self, scope: Scope, exprs: Iterable[Any]) -> None:
         """Emit every reduction that needs no index, fused by what it waits for and what it runs over."""
         found: dict[Expr, int] = {}
         for expr in exprs:
-            for node in _reductions(expr):
-                if not _free(node) and scope.look_up(node) is None:
-                    found[node] = _depth(node)
+            for node in reductions_in(expr):
+                if not free_in(node) and scope.look_up(node) is None:
+                    found[node] = depth_of(node)
         groups: dict[tuple[int, tuple[str, ...]], list[Expr]] = {}
         for node, depth in found.items():
             groups.setdefault((depth, tuple(i.dim for i in node.indices)), []).append(node)
         for key in sorted(groups):
             self._reduce(scope, groups[key])
 
-    def _reduce(self, scope: _Scope, nodes: list[Any]) -> None:
+    def _reduce(self, scope: Scope, nodes: list[Any]) -> None:
         """One loop that computes several reductions over the same dimensions."""
         nodes = [node for node in nodes if scope.look_up(node) is None]
         if not nodes:
             return
-        loops = self._loop_names(nodes[0].indices, scope)
-        inner = _Scope(scope, scope.indices | set(loops))
+        loops = self.names.loops(nodes[0].indices, scope)
+        inner = Scope(scope, scope.indices | set(loops))
         bodies = {node: substitute(node.body, dict(zip(node.indices, loops, strict=True))) for node in nodes}
-        inner.shared.update(_shared(bodies.values()))
+        inner.shared.update(occurrences(bodies.values()))
         places = {node.bodies: node for node in nodes if isinstance(node, ArgMax)}
         accumulators = []
         for node in nodes:
-            if isinstance(node, ArgMax):
-                if any(isinstance(other, Max) and other.bodies == node.bodies for other in nodes):
-                    continue
+            if isinstance(node, ArgMax) and Max(node.body, *node.indices) in nodes:
+                continue  # found in the loop of its maximum
             term, unless = bodies[node], None
-            if isinstance(term, Piecewise) and len(term.args) == 2 and term.args[0][0] == 0 and isinstance(node, Sum):
+            if (
+                isinstance(term, Piecewise)
+                and len(term.args) == 2
+                and term.args[0][0] == 0
+                and isinstance(node, Sum)
+            ):
                 unless = self._condition(term.args[0][1], inner)
                 term = term.args[1][0]
-            name = self._name(node, "max" if isinstance(node, ArgMax) else None)
+            name = self.names.of(node, "max" if isinstance(node, ArgMax) else None)
             place = None
             if isinstance(node, (Max, ArgMax)) and node.bodies in places:
-                place = self.given.setdefault(places[node.bodies], Symbol(f"{name}_at", real=True))
+                place = self.names.fixed(places[node.bodies], f"{name}_at")
                 scope.known[places[node.bodies]] = place
             if not isinstance(node, ArgMax):
                 scope.known[node] = name
             accumulators.append(Accumulator(_OPS[type(node)], name, self._use(term, inner), unless, place))
         scope.statements.append(Reduce(loops, tuple(inner.statements), tuple(accumulators)))
 
-    def _reduction(self, node: Any, scope: _Scope) -> Expr:
+    def _reduction(self, node: Any, scope: Scope) -> Expr:
         """The name (or the element of a scratch array) that holds a reduction."""
-        free = _free(node)
+        free = free_in(node)
         home = scope.home(frozenset(free))
-        key, order = _canonical(node)
+        key, order = canonical_key(node)
         if free and (set(free) != set(scope.indices) or key in self.repeated):
             if key not in self.arrays:
                 self._array(key, scope)
@@ -257,17 +227,17 @@ class _Lowering:
         assert found is not None
         return found
 
-    def _array(self, key: Any, scope: _Scope) -> None:
+    def _array(self, key: Any, scope: Scope) -> None:
         """Emit the loop that fills the scratch array of a reduction with free indices."""
         while scope.parent is not None:
             scope = scope.parent
-        free = _free(key)
-        loops = self._loop_names(free, scope)
+        free = free_in(key)
+        loops = self.names.loops(free, scope)
         node = substitute(key, dict(zip(free, loops, strict=True)))
-        name = str(self._unique(f"all_{self._name(node)}"))
+        name = str(self.names.unique(f"all_{self.names.of(node)}"))
         self.arrays[key] = name
         self.scratch[name] = tuple(i.dim for i in free)
-        inner = _Scope(scope, frozenset(loops))
+        inner = Scope(scope, frozenset(loops))
         self._reduce(inner, [node])
         inner.statements.append(Keep(name, loops, inner.known[node]))
         scope.statements.append(Loop(loops, tuple(inner.statements)))
@@ -278,8 +248,8 @@ class _Lowering:
 
         def visit(expr: Any, around: tuple[str, ...], where: str) -> None:
             if isinstance(expr, Binder):
-                if _free(expr):
-                    seen.setdefault(_canonical(expr)[0], set()).add((where, *around))
+                if free_in(expr):
+                    seen.setdefault(canonical_key(expr)[0], set()).add((where, *around))
                 around = (*around, str(expr.indices))
             for arg in expr.args:
                 visit(arg, around, where)
@@ -290,7 +260,7 @@ class _Lowering:
 
     # --- expressions --------------------------------------------------------------------------------------
 
-    def _use(self, expr: Any, scope: _Scope) -> Any:
+    def _use(self, expr: Any, scope: Scope) -> Any:
         """`expr` as it is written in `scope`: with names for what is shared, hoisted or reduced."""
         if expr.is_Number or expr in (S.NaN, S.Infinity, S.NegativeInfinity) or isinstance(expr, Size):
             return expr
@@ -307,23 +277,23 @@ class _Lowering:
             return self._load(expr, scope)
         if isinstance(expr, Binder):
             return self._reduction(expr, scope)
-        home = scope.home(frozenset(_free(expr)))
-        if home is not scope and not _trivial(expr):
+        home = scope.home(frozenset(free_in(expr)))
+        if home is not scope and not is_trivial(expr):
             return self._use_named(expr, home)
-        if scope.shared[expr] > 1 and not _trivial(expr):
+        if scope.shared[expr] > 1 and not is_trivial(expr):
             return self._use_named(expr, scope)
         return self._rebuild(expr, scope)
 
-    def _use_named(self, expr: Expr, scope: _Scope) -> Expr:
+    def _use_named(self, expr: Expr, scope: Scope) -> Expr:
         value = self._rebuild(expr, scope)
         if value.is_Symbol or value.is_number:
             return value
-        name = self._name(expr)
+        name = self.names.of(expr)
         scope.statements.append(Assign(name, value))
         scope.known[expr] = name
         return name
 
-    def _rebuild(self, expr: Any, scope: _Scope) -> Any:
+    def _rebuild(self, expr: Any, scope: Scope) -> Any:
         if isinstance(expr, Piecewise):
             cases = [(self._use(value, scope), self._condition(test, scope)) for value, test in expr.args]
             return Piecewise(*cases, evaluate=False)
@@ -332,66 +302,34 @@ class _Lowering:
             return expr
         return expr.func(*args, evaluate=False) if expr.is_Pow or expr.is_Mul else expr.func(*args)
 
-    def _condition(self, test: Any, scope: _Scope) -> Any:
+    def _condition(self, test: Any, scope: Scope) -> Any:
         if test in (True, False, S.true, S.false):
             return test
         args = [
-            self._condition(arg, scope) if isinstance(arg, (Relational, BooleanFunction)) else self._use(arg, scope)
+            self._condition(arg, scope)
+            if isinstance(arg, (Relational, BooleanFunction))
+            else self._use(arg, scope)
             for arg in test.args
         ]
         return test.func(*args, evaluate=False)
 
-    def _load(self, expr: Any, scope: _Scope) -> Expr:
+    def _load(self, expr: Any, scope: Scope) -> Expr:
         if isinstance(expr, Symbol):
             if expr.name in {p.name for p in self.loss.parameters}:
                 return expr
-            source, indices = expr.name, ()
+            source, indices = expr.name, tuple[Any, ...]()
         else:
             source, indices = expr.base.name, tuple(self._use(i, scope) for i in expr.indices)
-        home = scope.home(frozenset(_free(expr)))
-        while home.parent is not None and not _free(expr) and not isinstance(expr, Entry):
+        home = scope.home(frozenset(free_in(expr)))
+        while home.parent is not None and not free_in(expr) and not isinstance(expr, Entry):
             home = home.parent  # an input of its own is read once, in front of all branches
         at = "_".join(["i", *(str(i) for i in indices)] if not indices else [str(i) for i in indices])
         if isinstance(expr, Entry) and any(isinstance(i, LabelIndex) for i in expr.indices):
             at = "_".join(i.name for i in expr.indices)
-        if expr not in self.given:
-            self.given[expr] = self._unique(f"{source}_{at}")
-        name = self.given[expr]
+        name = self.names.fixed(expr, f"{source}_{at}")
         home.statements.append(Load(name, source, indices))
         home.known[expr] = name
         return name
-
-    # --- names --------------------------------------------------------------------------------------------
-
-    def _loop_names(self, indices: tuple[Index, ...], scope: _Scope) -> tuple[Index, ...]:
-        """Loop variables: loops that follow each other share theirs, a loop in a loop has its own."""
-        around = {index.name for index in scope.indices}
-        loops = []
-        for index in indices:
-            name, number = index.dim.lower(), 2
-            while name in around or (name in self.taken and name not in self.loops):
-                name, number = f"{index.dim.lower()}_{number}", number + 1
-            self.loops.add(name)
-            self.taken.add(name)
-            around.add(name)
-            loops.append(Index(name, index.dim))
-        return tuple(loops)
-
-    def _unique(self, wanted: str) -> Symbol:
-        name, number = wanted, 2
-        while name in self.taken:
-            name, number = f"{wanted}_{number}", number + 1
-        self.taken.add(name)
-        return Symbol(name, real=True)
-
-    def _name(self, expr: Any, prefix: str | None = None) -> Symbol:
-        """A name that says what an expression is: the author's, or one made from its shape."""
-        if expr not in self.given:
-            author = self.names.get(_anonymous(expr))
-            self.given[expr] = self._unique(
-                author or (f"{prefix}_{_describe(expr.body)}" if prefix else _describe(expr))
-            )
-        return self.given[expr]
 
 
 _OPS = {Sum: "sum", Product: "product", Max: "max", Min: "min", ArgMax: "max"}
@@ -404,7 +342,7 @@ def _in_order(outputs: list[Output], entry: str) -> Iterator[Output]:
 
 def _cases(expr: Expr) -> bool:
     """Whether an expression is a branch on something that no loop changes."""
-    return isinstance(expr, Piecewise) and not any(_free(condition) for _, condition in expr.args)
+    return isinstance(expr, Piecewise) and not any(free_in(condition) for _, condition in expr.args)
 
 
 def _split_updates(target: _Target) -> tuple[_Target, list[tuple[Expr, dict[Index, Expr]]]]:
@@ -421,112 +359,7 @@ def _split_updates(target: _Target) -> tuple[_Target, list[tuple[Expr, dict[Inde
             break
         updates.append((hit, {index: label}))
         expr = miss
-    unless = Or(*(Eq(index, label) for _, where in updates for index, label in where.items())) if updates else None
-    return _Target(target.name, target.indices, expr, unless), updates
-
-
-def _free(expr: Any) -> tuple[Index, ...]:
-    """The loop indices that an expression depends on (labels are data, not loops)."""
-    symbols = expr.free_symbols if hasattr(expr, "free_symbols") else ()
-    return tuple(
-        sorted((s for s in symbols if isinstance(s, Index) and not isinstance(s, LabelIndex)), key=lambda s: s.sort_key())
+    unless = (
+        Or(*(Eq(index, label) for _, where in updates for index, label in where.items())) if updates else None
     )
-
-
-def _reductions(expr: Any) -> Iterator[Any]:
-    """Every reduction in an expression, inner ones first."""
-    for arg in expr.args:
-        yield from _reductions(arg)
-    if isinstance(expr, (Reduction, ArgMax)):
-        yield expr
-
-
-def _depth(node: Any) -> int:
-    """How many reductions must be finished, one after another, before this one can start."""
-    inner = [_depth(n) for body in node.bodies for n in _reductions(body)]
-    return 1 + max(inner, default=0)
-
-
-def _canonical(node: Any) -> tuple[Any, tuple[Index, ...]]:
-    """A reduction with its free indices renamed by position, and the indices in that order.
-
-    Of the orders that give different keys, the first in text is taken, so that a symmetric one (a Gram
-    matrix) is the same whichever way it is indexed.
-    """
-    from itertools import permutations
-
-    free = _free(node)
-    choices = []
-    for order in permutations(free):
-        naming: dict[Expr, Expr] = {index: Index(f"@{n}", index.dim) for n, index in enumerate(order)}
-        key = substitute(node, naming)
-        choices.append((str(key), key, order))
-    _, key, order = min(choices, key=lambda choice: (choice[0], [str(i) for i in choice[2]]))
-    return key, order
-
-
-def _anonymous(expr: Any) -> Any:
-    """`expr` with its free indices renamed by position, so that a name fits at every place."""
-    return substitute(expr, {index: Index(f"@{n}", index.dim) for n, index in enumerate(_free(expr))})
-
-
-def _author_names(derivation: Derivation) -> dict[Expr, str]:
-    """From the parts that the author named, as lifting leaves them, to those names."""
-    return {_anonymous(primitive(expr)): name for expr, name in derivation.names.items()}
-
-
-def _shared(exprs: Iterable[Any]) -> Counter[Expr]:
-    """How often each subexpression occurs, not counting what lies inside a repetition."""
-    count: Counter[Expr] = Counter()
-
-    def visit(expr: Any) -> None:
-        if not expr.args:
-            return
-        count[expr] += 1
-        if count[expr] > 1 or isinstance(expr, (Entry, Binder)):
-            return
-        for arg in expr.args:
-            visit(arg)
-        if expr.is_Pow and expr.exp.is_Integer and abs(expr.exp) > 1:
-            visit(expr.base)
-
-    for expr in exprs:
-        visit(expr)
-    return count
-
-
-def _trivial(expr: Any) -> bool:
-    """Whether an expression isn't worth a name: an element, a number, the negative of a name."""
-    if isinstance(expr, (Entry, Relational, BooleanFunction)) or expr.is_Symbol or is_count(expr):
-        return True
-    return bool(expr.is_Mul and len(expr.args) == 2 and expr.args[0].is_number and expr.args[1].is_Symbol)
-
-
-def _describe(expr: Any) -> str:
-    """A short name made from the shape of an expression."""
-    if isinstance(expr, (Entry, Symbol)):
-        return str(expr.base if isinstance(expr, Entry) else expr).removeprefix("@")
-    if isinstance(expr, ArgMax):
-        return f"argmax_{_describe(expr.body)}"
-    if isinstance(expr, Reduction):
-        body = expr.body.args[1][0] if isinstance(expr.body, Piecewise) and expr.body.args[0][0] == 0 else expr.body
-        others = "_others" if body is not expr.body else ""
-        return f"{type(expr).__name__.lower()}_{_describe(body)}{others}"
-    if isinstance(expr, scale_of):
-        return "unit_scale"
-    if isinstance(expr, (shift, gap, scaled)):
-        return _describe(expr.args[0])
-    if isinstance(expr, (Function, AppliedUndef)) and not isinstance(expr, Piecewise):
-        inner = expr.args[0]
-        minus = "_neg" if inner.could_extract_minus_sign() and not inner.is_Add else ""
-        return f"{type(expr).__name__.strip('_').lower()}{minus}_{_describe(-inner if minus else inner)}"
-    if expr.is_Mul and expr.args[0] == -1 and len(expr.args) == 2:
-        return f"neg_{_describe(expr.args[1])}"
-    if expr.is_Add:
-        return "difference" if any(t.could_extract_minus_sign() for t in expr.args) else "sum"
-    if expr.is_Pow:
-        return {2: "square", -1: "inverse", S.Half: "root"}.get(expr.exp, "power")
-    if expr.is_Mul:
-        return "ratio" if any(f.is_Pow and f.exp.is_negative for f in Mul.make_args(expr)) else "product"
-    return "case" if isinstance(expr, Piecewise) else "part"
-
+    return _Target(target.name, target.indices, expr, unless), updates

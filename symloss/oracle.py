@@ -28,7 +28,6 @@ has 4e19 digits), numbers are kept as sums of two that may be far apart.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -41,7 +40,7 @@ from sympy import Expr, Interval, Symbol
 from symloss import index as ix
 from symloss.evaluate import SUPPORTED, State, compile_formula
 from symloss.hyperdual import INF, NAN, ZERO, HyperDual, flags, make, plain_value
-from symloss.spec import Input, LabelIndex, Loss
+from symloss.roles import Input, LabelIndex, Loss
 
 __all__ = ["SUPPORTED", "Oracle", "evaluate_expr"]
 
@@ -78,7 +77,7 @@ def _read(compute: Callable[[], Any], digits: int, wide: bool) -> _Reading:
 def _digits(start: int, inputs: Iterable[Any]) -> int:
     """Digits to start with, so that 1 - x is not 1 for the smallest x: it would be 1 at twice as many too."""
     smallest = min((abs(x) for x in inputs if x != 0 and x == x), default=1)
-    return start + max(0, -math.floor(math.log10(smallest)))
+    return start + max(0, -int(mp.floor(mp.log10(smallest))))
 
 
 def _agree(a: Any, b: Any) -> bool:

@@ -14,7 +14,7 @@ from sympy.core.function import Function
 from sympy.logic.boolalg import Boolean
 
 from symloss.index import Index
-from symloss.spec import Loss
+from symloss.roles import Loss
 
 
 class shift(Function):

@@ -350,6 +350,48 @@ def _share_of_total(node: Expr) -> Expr | None:
     return None
 
 
+def _centred(node: Expr) -> Expr | None:
+    """X_d - Sum(X_j share_j), less its part along a unit vector or its mean under a softmax."""
+    if not node.is_Add:
+        return None
+    for term in node.args:
+        factors = Mul.make_args(term)
+        for total in factors:
+            if not isinstance(total, Sum) or len(total.indices) > 1:
+                continue
+            for share in Mul.make_args(total.body):
+                if not isinstance(share, (a.Unit, a.Softmax)) or share.at != total.indices:
+                    continue
+                rest, moving = term / total, total.body / share
+                owns = [f for f in factors if isinstance(f, a.Unit) and f.args[:2] == share.args[:2]]
+                places = [own.at for own in owns]
+                if isinstance(share, a.Softmax):
+                    places = [(i,) for i in sorted(node.free_symbols, key=str) if isinstance(i, Index)]
+                    places = [place for place in places if place[0].dim == total.indices[0].dim]
+                for number, at in enumerate(places):
+                    whole = rest if isinstance(share, a.Softmax) else rest / owns[number]
+                    here = -whole * substitute(moving, {total.indices[0]: at[0]})
+                    left = list(node.args)
+                    left.remove(term)
+                    if all(_take(left, part) for part in Add.make_args(here)):
+                        kind = a.SoftmaxCentred if isinstance(share, a.Softmax) else a.UnitCentred
+                        body = substitute(share.body, {share.indices[0]: total.indices[0]})
+                        return Add(-whole * kind((body, moving), total.indices, at), *left)
+    return None
+
+
+def _own_direction(node: Expr) -> Expr | None:
+    """A vector less its projection on a direction doesn't depend on its part in that direction."""
+    if not isinstance(node, a.UnitCentred) or not node.bodies[1].is_Add:
+        return None
+    direction, other = node.bodies
+    own = a.Unit(direction, node.indices, node.indices)
+    kept = [term for term in other.args if term.as_independent(own)[1] != own]
+    if len(kept) == len(other.args):
+        return None
+    return a.UnitCentred((direction, Add(*kept)), node.indices, node.at) if kept else Integer(0)
+
+
 def _constant_rational(node: Expr) -> Expr | None:
     """Summands without functions that are a constant when brought together."""
     if not node.is_Add:
@@ -455,6 +497,8 @@ STABILISE: tuple[Rule | Shape, ...] = (
     Shape("complement", _complement, "T - T p loses every digit where p is near 1; T (1 - p) has all"),
     Shape("log p over 1 - p", _log_over_complement, "0 times infinity where p is 1; the quotient's limit is -1"),
     Shape("share of a total", _share_of_total, "a share near 1 times the total cancels against the entry"),
+    Shape("centred", _centred, "an entry less the mean of all cancels where one share is near 1"),
+    Shape("own direction", _own_direction, "what is projected away needn't be computed"),
     Shape("constant part", _constant_rational, "terms that add up to a constant only leave rounding errors"),
     Shape("one fraction", _one_fraction, "fractions that nearly cancel; over one denominator nothing does"),
 )

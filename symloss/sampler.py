@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sympy import FiniteSet, Interval, Set
 
-from symloss.spec import Input, Loss
+from symloss.roles import Input, Loss
 from symloss.ulp import from_ordinal, to_ordinal
 
 #: Where exp, log1p and their cut-offs change behaviour in float32 and float64, and sizes that overflow.

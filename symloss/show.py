@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from symloss.derive import Derivation
-    from symloss.spec import Loss
+    from symloss.roles import Loss
 
 STAGES = ("formula", "lifted", "derived", "stabilised", "trail", "program", "kernel", "latex")
 

@@ -19,15 +19,31 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import sympy
-from sympy import Expr, FiniteSet, Interval, Rational, S, Set, Symbol, oo, sympify
+from sympy import Expr, Set, Symbol, sympify
 from sympy.core.parameters import distribute
 
 from symloss.errors import SpecError
 from symloss.index import Entry, Index, Max, Min, Product, Size, Sum
+from symloss.roles import (
+    Input,
+    Label,
+    LabelIndex,
+    Loss,
+    NonNegative,
+    Parameter,
+    Positive,
+    Prediction,
+    Real,
+    Role,
+    Target,
+    Words,
+    assumptions,
+    exact,
+)
 
 __all__ = [
     "Index",
@@ -46,51 +62,6 @@ __all__ = [
     "loss",
     "size",
 ]
-
-#: Domains of parameters; any SymPy set of reals serves as well.
-Positive = Interval.open(0, oo)
-NonNegative = Interval(0, oo)
-Real = S.Reals
-
-
-@dataclass(frozen=True)
-class Role:
-    """What an input is: its kind, its core dimensions, and the set its entries are taken from.
-
-    `dims` name the core dimensions, which come last in the array; for a label, the one that it indexes.
-    """
-
-    kind: str
-    dims: tuple[str, ...] = ()
-    domain: Set = S.Reals
-
-    def __getitem__(self, dims: str | tuple[str, ...]) -> Role:
-        """The same role with named core dimensions: `Prediction["C", "H", "W"]`."""
-        dims = dims if isinstance(dims, tuple) else (dims,)
-        for dim in dims:
-            if not isinstance(dim, str) or not dim.isidentifier():
-                raise SpecError(f"a core dimension is named by an identifier such as \"K\", not {dim!r}")
-        if self.kind == "label" and len(dims) != 1:
-            raise SpecError(f"a label indexes one dimension, as in Label[\"K\"]; got {len(dims)}")
-        return replace(self, dims=dims)
-
-    def over(self, domain: Set) -> Role:
-        """The same role with entries in `domain`, a SymPy set: an interval or a finite set."""
-        if not isinstance(domain, (Interval, FiniteSet)) and domain != S.Reals:
-            raise SpecError(f"a domain is a SymPy Interval or FiniteSet, such as Interval(0, 1), not {domain!r}")
-        return replace(self, domain=domain)
-
-
-Prediction = Role("prediction")
-Target = Role("target")
-Label = Role("label")
-
-
-class LabelIndex(Index):
-    """A label in a formula: an index over its dimension whose value comes with the data."""
-
-    __slots__ = ()
-    bindable = False
 
 
 class Array:
@@ -117,13 +88,13 @@ class Array:
         for place, dim in zip(indices, self.dims, strict=True):
             if not isinstance(place, Index):
                 raise SpecError(
-                    f"`{self.name}` is indexed by {place!r}; write an index such as index(\"{dim}\") "
+                    f'`{self.name}` is indexed by {place!r}; write an index such as index("{dim}") '
                     f'or an input annotated Label["{dim}"]'
                 )
             if place.dim != dim:
                 raise SpecError(
                     f"`{self.name}` has dimension {dim} where it is indexed by `{place}`, which runs over "
-                    f"{place.dim}; write index(\"{dim}\")"
+                    f'{place.dim}; write index("{dim}")'
                 )
         return self._entry(*indices)
 
@@ -148,7 +119,7 @@ class Array:
 
 
 #: While a loss is called inside another spec: from its own dimension names to the caller's.
-_dims: ContextVar[Mapping[str, str]] = ContextVar("_dims", default={})
+_dims: ContextVar[Mapping[str, str]] = ContextVar("_dims", default=MappingProxyType({}))
 
 
 @contextmanager
@@ -169,105 +140,6 @@ def index(dim: str, name: str | None = None) -> Index:
 def size(of: Index | str) -> Expr:
     """The number of entries along a dimension, given by its name or by an index over it."""
     return of.size if isinstance(of, Index) else Size(_dims.get().get(of, of))
-
-
-@dataclass(frozen=True)
-class Words:
-    """What the documentation says of a loss, in one language. All parts are optional.
-
-    `meaning` is a paragraph; `strengths` and `weaknesses` are sentences; `when` says when to use it.
-    """
-
-    title: str = ""
-    meaning: str = ""
-    strengths: tuple[str, ...] = ()
-    weaknesses: tuple[str, ...] = ()
-    when: str = ""
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input of a loss; `symbol` stands for it (or for its base) in the formula."""
-
-    name: str
-    role: Role
-    symbol: Symbol
-
-    @property
-    def kind(self) -> str:
-        """`prediction`, `target` or `label`."""
-        return self.role.kind
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """The core dimensions of the array: none for a label, which is one integer a sample."""
-        return () if self.kind == "label" else self.role.dims
-
-    @property
-    def domain(self) -> Set:
-        """The set that the entries are taken from."""
-        return self.role.domain
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a loss, with its exact default and its domain."""
-
-    name: str
-    symbol: Symbol
-    default: Rational
-    domain: Set
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A validated spec: the formula with everything that is known of its inputs."""
-
-    name: str
-    title: str
-    formula: Expr
-    inputs: tuple[Input, ...]
-    parameters: tuple[Parameter, ...]
-    names: Mapping[Expr, str] = field(default_factory=dict, hash=False)
-    limits: tuple[tuple[str, Rational, Expr], ...] = ()
-    references: tuple[str, ...] = ()
-    family: str = "other"
-    english: Words = Words()
-    chinese: Words = Words()
-    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
-    file: str = ""
-    line: int = 0
-    source: str = ""
-
-    @property
-    def predictions(self) -> tuple[Input, ...]:
-        """The inputs that are differentiated."""
-        return tuple(i for i in self.inputs if i.kind == "prediction")
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """The core dimensions in order of appearance."""
-        return tuple(dict.fromkeys(dim for i in self.inputs for dim in i.role.dims))
-
-    @property
-    def signature(self) -> str:
-        """The signature of the generalised ufunc, as NumPy writes it: `(k),()->()`."""
-        return ",".join(f"({','.join(d.lower() for d in i.dims)})" for i in self.inputs) + "->()"
-
-
-def _assumptions(domain: Set) -> dict[str, bool]:
-    """What SymPy may assume of a symbol in `domain`."""
-    known: dict[str, bool] = {"real": True}
-    if domain.is_subset(Positive):
-        known["positive"] = True
-    elif domain.is_subset(NonNegative):
-        known["nonnegative"] = True
-    return known
-
-
-def exact(value: Any) -> Expr:
-    """A number as a fraction, read as it is written: 0.1 is 1/10, not the float beside it."""
-    return Rational(repr(value)) if isinstance(value, float) else sympify(value, rational=True)
 
 
 class LossSpec:
@@ -321,7 +193,13 @@ class LossSpec:
         for name, (role, default) in roles.items():
             value = bound.arguments.get(name, default)
             if isinstance(role, Role):
-                dims = value.dims if isinstance(value, Array) else (value.dim,) if isinstance(value, LabelIndex) else ()
+                dims = (
+                    value.dims
+                    if isinstance(value, Array)
+                    else (value.dim,)
+                    if isinstance(value, LabelIndex)
+                    else ()
+                )
                 if len(dims) != len(role.dims):
                     raise SpecError(
                         f"`{self.name}` takes `{name}` with {len(role.dims)} core dimension(s), "
@@ -330,7 +208,8 @@ class LossSpec:
                 for inner, outer in zip(role.dims, dims, strict=True):
                     if mapping.setdefault(inner, outer) != outer:
                         raise SpecError(
-                            f"`{self.name}` was given {mapping[inner]} and {outer} for its one dimension {inner}"
+                            f"`{self.name}` was given {mapping[inner]} and {outer} "
+                            f"for its one dimension {inner}"
                         )
             elif not isinstance(value, Expr):
                 value = exact(value)
@@ -354,7 +233,7 @@ class LossSpec:
                         raise SpecError(f'label `{name}` must say what it indexes: Label["K"]')
                     symbol: Symbol = LabelIndex(name, role.dims[0])
                 else:
-                    symbol = Symbol(name, **_assumptions(role.domain))
+                    symbol = Symbol(name, **assumptions(role.domain))
                 inputs.append(Input(name, role, symbol))
                 values[name] = (
                     Array(name, role.dims, lambda *at, base=symbol: Entry(base, *at))
@@ -364,7 +243,7 @@ class LossSpec:
             else:
                 if default is inspect.Parameter.empty:
                     raise SpecError(f"parameter `{name}` needs a default, as in `{name}: Positive = 1`")
-                symbol = Symbol(name, **_assumptions(role))
+                symbol = Symbol(name, **assumptions(role))
                 number = exact(default)
                 if not number.is_real or number not in role:
                     raise SpecError(f"default {default} of parameter `{name}` is outside its domain {role}")
@@ -426,7 +305,9 @@ class LossSpec:
         wanted = inspect.signature(function).parameters
         unknown = [other for other in wanted if other not in values]
         if unknown:
-            raise SpecError(f"the limit at {name} = {at} takes `{unknown[0]}`, which is no input of `{self.name}`")
+            raise SpecError(
+                f"the limit at {name} = {at} takes `{unknown[0]}`, which is no input of `{self.name}`"
+            )
         with distribute(False):
             return _rational(sympify(limit(**{key: values[key] for key in wanted})))
 

@@ -17,22 +17,22 @@ from sympy.logic.boolalg import BooleanAtom
 from symloss.errors import SpecError, UnsupportedError
 from symloss.hints import line_in, nearest
 from symloss.index import Binder, Entry, Index, Size, walk
-from symloss.spec import LabelIndex
+from symloss.roles import LabelIndex
 
 if TYPE_CHECKING:
-    from symloss.spec import Input, Loss, Parameter
+    from symloss.roles import Input, Loss, Parameter
 
 #: What the generated kernels, and the objects that call them, have in use. The names of functions are those
 #: of `_math.py`, except `gamma`: many parameters are called so, and their specs can't call the function.
-_TAKEN = {
+TAKEN = {
     "acos", "add", "asin", "atan", "besseli0", "besseli1", "besseli2", "boxcox1p", "carry", "cos",
     "cosh", "cpu", "cuda", "data", "digamma", "dtype", "empty", "erf", "erfc", "exp", "expm1",
     "expm1_minus_x", "float64", "factor", "finish", "grad", "grad_and_hess", "grads", "hess", "hvp", "hypot1",
-    "hypot1m1", "i", "ignore_index", "inf", "info", "kernel", "larger", "lgamma", "log", "log1mexp",
-    "log1p", "log_ratio", "logcosh", "losses", "math", "name", "nan", "np", "numba", "numpy", "out",
-    "over_expm1", "power", "ratio0", "reduction", "sample", "samples", "scale", "scale_of", "sech2",
+    "hypot1m1", "ignore_index", "inf", "info", "kernel", "larger", "lgamma", "log", "log1mexp",
+    "log1p", "log_ratio", "logcosh", "losses", "math", "mean_scale", "name", "nan", "np", "numba", "numpy", "out",
+    "over_expm1", "power", "ratio0", "reduction", "sample", "sample_weight", "samples", "scale_of", "sech2",
     "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tan", "tanh",
-    "times0", "total", "trigamma", "value", "value_and_grad", "values", "vector", "w", "weight",
+    "times0", "total", "trigamma", "value", "value_and_grad", "values", "vector", "weight",
     "weighted", "x_minus_log1p",
 }  # fmt: skip
 _TAKEN_PREFIXES = ("add_", "grad_", "hess_", "hvp_", "vector_")
@@ -112,7 +112,7 @@ def _mistake(what: str, name: str, other: str) -> str:
         return f"the name of {what}, `{name}`, must not start with an underscore"
     if keyword.issoftkeyword(name) or hasattr(builtins, name):
         return f"the name of {what}, `{name}`, is Python's own; choose another, such as `{other}`"
-    if name in _TAKEN or name.startswith(_TAKEN_PREFIXES):
+    if name in TAKEN or name.startswith(_TAKEN_PREFIXES):
         return f"the name of {what}, `{name}`, is one that the kernels use; choose another, such as `{other}`"
     return ""
 

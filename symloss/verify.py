@@ -22,8 +22,8 @@ from mpmath import mp, mpf
 from sympy import FiniteSet, Interval
 
 from symloss.oracle import Oracle
+from symloss.roles import Loss
 from symloss.sampler import Point, points
-from symloss.spec import Loss
 from symloss.ulp import ulp, ulp_error
 
 ENTRIES = ("value", "grad", "value_and_grad", "grad_and_hess", "hvp")
@@ -267,7 +267,7 @@ class _Checker:
         entry = max(errors, key=lambda e: errors[e])
         forward = errors[entry]
         condition = mixed = None
-        if self.bounds.forward < forward < float("inf"):
+        if forward > self.bounds.forward and np.isfinite(got[entry]):
             condition, spread = self._condition(kind, wrt, point, at, exact)
             if condition > CONDITION:
                 step = ulp(exact, self.dtype)

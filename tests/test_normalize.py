@@ -35,12 +35,12 @@ FUNCTIONS = [(standardize, standardized), (l2_normalize, unit), (min_max, scaled
 @pytest.mark.parametrize(("over", "axis"), [("R", 0), ("D", 1), (None, 1)])
 def test_values_over_either_dimension(normalize, numpy_form, over, axis):
     @loss
-    def weighted(prediction: Prediction["R", "D"], target: Target["R", "D"]):
+    def weighted_rows(prediction: Prediction["R", "D"], target: Target["R", "D"]):
         r, d = index("R"), index("D")
         return Sum(normalize(prediction, over)[r, d] * target[r, d], r, d)
 
     expected = (numpy_form(X, axis) * W).sum()
-    assert evaluate(weighted.trace(), X, W) == pytest.approx(expected, rel=1e-13)
+    assert evaluate(weighted_rows.trace(), X, W) == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize(("normalize", "numpy_form"), FUNCTIONS)

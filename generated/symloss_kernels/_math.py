@@ -10,7 +10,6 @@ the same name: exact to about an ulp over its whole domain, NaN for NaN, and the
 import math
 from math import acos, asin, atan, cos, cosh, erf, erfc, exp, expm1, gamma, inf, log, log1p, nan, sin, sinh, sqrt, tan, tanh
 
-import numpy as np
 from numba import njit
 from numpy import empty, float64
 
@@ -125,8 +124,9 @@ def over_expm1(x):
     """x / (e^x - 1), 1 at 0."""
     if x == 0.0:
         return 1.0
-    if x > 709.0:
-        return x * exp(-x)
+    if x > 700.0:
+        half = exp(-0.5 * x)  # twice: e^-x loses its digits before the result does
+        return (x * half) * half if x < inf else 0.0
     return x / expm1(x)
 
 
@@ -147,19 +147,25 @@ def log_ratio(a, b, difference, at_zero):
 
 @function
 def logcosh(x):
-    """log(cosh(x)): near 0 from the square of sinh(x/2), beyond from e^-2|x|."""
+    """log(cosh(x)): near 0 from the series of cosh(x) - 1, beyond from e^-2|x|."""
     x = abs(x)
     if x < 1.0:
-        half = math.sinh(0.5 * x)
-        return log1p(2.0 * half * half)
+        # x^2/2! + x^4/4! + ...; at |x| = 1 the term after x^18 is below 2^-53 of the sum.
+        square = x * x
+        series = 1.0
+        for n in range(18, 2, -2):
+            series = 1.0 + series * square / (n * (n - 1.0))
+        return log1p(0.5 * square * series)
     return (x - LOG2) + log1p(exp(-2.0 * x))
 
 
 @function
 def sech2(x):
-    """1 - tanh(x)^2 = 4 e^-2|x| / (1 + e^-2|x|)^2."""
+    """1 - tanh(x)^2 = 4 e^-2|x| / (1 + e^-2|x|)^2; `low` is what 1 + e has lost, so that squaring is exact."""
     e = exp(-2.0 * abs(x))
-    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+    high = 1.0 + e
+    low = e - (high - 1.0)
+    return 4.0 * e / (high * (high + 2.0 * low))
 
 
 @function
@@ -178,19 +184,21 @@ def hypot1m1(x):
 def boxcox1p(t, a):
     """((1 + t)^a - 1) / a, log(1 + t) at a = 0."""
     y = log1p(t)
-    return y if a == 0.0 else expm1(a * y) / a
+    # Below 1e-17 the limit is exact, and a y could vanish.
+    return y if a == 0.0 or abs(a * y) < 1e-17 else expm1(a * y) / a
 
 
 @function
 def x_minus_log1p(x):
     """x - log(1 + x): for small |x| by the series of log1p in s = x / (2 + x)."""
-    if abs(x) > 0.25:
-        return x - log1p(x)
+    if not -0.5 < x < 1.0:
+        return x if x == inf else x - log1p(x)
     s = x / (2.0 + x)
     square = s * s
-    # log1p(x) = 2 (s + s^3/3 + s^5/5 + ...) and x - 2 s = x s; eight terms reach 2^-53 at |x| = 1/4.
-    series = 1.0 / 17.0
-    for odd in (15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
+    # log1p(x) = 2 (s + s^3/3 + s^5/5 + ...) and x - 2 s = x s. At both ends s^2 = 1/9, where s^35/35 is below
+    # 2^-53 of the sum; beyond them x - log1p(x) loses less than two bits.
+    series = 1.0 / 33.0
+    for odd in range(31, 2, -2):
         series = series * square + 1.0 / odd
     return s * (x - 2.0 * square * series)
 
@@ -199,7 +207,7 @@ def x_minus_log1p(x):
 def expm1_minus_x(x):
     """e^x - 1 - x: for small |x| by its series."""
     if abs(x) > 0.5:
-        return expm1(x) - x
+        return expm1(x) - x if x < inf else x
     # x^2/2! + x^3/3! + ...; at |x| = 1/2 the term after x^15 is below 2^-53 of the sum.
     series = 1.0
     for n in range(15, 2, -1):
@@ -215,7 +223,7 @@ def lgamma(x):
 
 @function
 def digamma(x):
-    """The derivative of log gamma: the recurrence up to 10, then the asymptotic series (DLMF 5.11.2)."""
+    """The derivative of log gamma: from its values on [1, 2] up to 10, then the asymptotic series (DLMF 5.11.2)."""
     if x <= 0.0:
         if x == math.floor(x):
             return nan
@@ -223,29 +231,35 @@ def digamma(x):
     return digamma_right(x)
 
 
-# The root of digamma to twice the precision of a float, and the first derivatives of digamma there (from
-# polygamma at 40 digits): next to it the recurrence would leave only absolute accuracy.
+# The root of digamma to twice the precision of a float, and digamma(x) / (x - root) on [1, 2] as a polynomial in
+# 2 x - 3, interpolated at the Chebyshev points with mpmath: next to the root a sum of logarithms and reciprocals
+# would be right absolutely, but not relatively.
 ROOT, ROOT_LOW = 1.4616321449683622, 9.549995429965697e-17
-TAYLOR = (
-    0.9676722454476212, -0.4427631689835921, 0.258499760955651, -0.16394270544240652, 0.10782405069126237,
-    -0.07219956125645471, 0.04880428816414311, -0.03316112647484736, 0.022597648232218104,
-    -0.01542476590494896, 0.010538791616612175, -0.007204534386356869, 0.004926781395729853,
+SLOPE = (
+    0.9510558760318328, -0.2118137106407303, 0.060135621060196744, -0.018550615381735115, 0.005936795278305649,
+    -0.0019350666648590097, 0.0006368880303257201, -0.00021074841140458636, 6.995018873950506e-05,
+    -2.325824239445257e-05, 7.741232223504057e-06, -2.57809436305308e-06, 8.589127353033379e-07,
+    -2.86315275846934e-07, 9.542050972688906e-08, -3.163020268955334e-08, 1.0542687624027994e-08,
+    -3.7075072647122386e-09, 1.2358072433984831e-09, -2.7619635330317715e-10, 9.206434499177992e-11,
+    -8.498137230186096e-11, 2.832706668021759e-11,
 )
 
 
 @function
 def digamma_right(x):
     """digamma for x > 0."""
-    near = (x - ROOT) - ROOT_LOW
-    if abs(near) < 0.05:
-        series = 0.0
-        for coefficient in TAYLOR[::-1]:
-            series = series * near + coefficient
-        return series * near
     shifted = 0.0
-    while x < 10.0:
-        shifted -= 1.0 / x
+    if x < 1.0:
+        shifted = -1.0 / x
         x += 1.0
+    if x < 10.0:
+        while x > 2.0:
+            x -= 1.0
+            shifted += 1.0 / x
+        series = 0.0
+        for coefficient in SLOPE[::-1]:
+            series = series * (2.0 * x - 3.0) + coefficient
+        return ((x - ROOT) - ROOT_LOW) * series + shifted
     inverse = 1.0 / (x * x)
     series = 1.0 / 12.0
     series = 691.0 / 32760.0 - inverse * series
@@ -254,7 +268,7 @@ def digamma_right(x):
     series = 1.0 / 252.0 - inverse * series
     series = 1.0 / 120.0 - inverse * series
     series = 1.0 / 12.0 - inverse * series
-    return ((log(x) - 0.5 / x) - inverse * series) + shifted
+    return (log(x) - 0.5 / x) - inverse * series
 
 
 @function
@@ -288,22 +302,32 @@ def trigamma_right(x):
 
 @function
 def besseli_series(n, x):
-    """The modified Bessel function I_n by its power series: every term is positive."""
-    quarter = 0.25 * x * x
+    """The modified Bessel function I_n by its power series: every term is positive.
+
+    The k-th term has the k-th power of x^2/4, so `lost`, the rounding error of that square (Dekker 1971), is
+    put back through the sum of the terms' derivatives.
+    """
+    half = 0.5 * x
+    quarter = half * half
+    split = half * 134217729.0
+    high = split - (split - half)
+    low = half - high
+    lost = ((high * high - quarter) + 2.0 * high * low) + low * low
     term = 1.0
     for k in range(1, n + 1):
-        term *= 0.5 * x / k
-    total, carry, k = term, 0.0, 0
+        term *= half / k
+    total, carry, slope, k = term, 0.0, 0.0, 0
     while term > 1e-18 * total:
         k += 1
         term *= quarter / (k * (k + n))
         total, carry = add(total, carry, term)
-    return total + carry
+        slope += k * term
+    return total + (carry + slope * (lost / quarter)) if quarter > 1e-30 else total
 
 
 @function
 def besseli_far(n, x):
-    """I_n(x) by its asymptotic expansion (DLMF 10.40.1), for x of 30 and more."""
+    """I_n(x) by its asymptotic expansion (DLMF 10.40.1), for x of 20 and more, where its smallest term is e^-40."""
     term, total = 1.0, 1.0
     for k in range(1, 40):
         factor = -(4.0 * n * n - (2.0 * k - 1.0) ** 2) / (8.0 * k * x)
@@ -311,6 +335,8 @@ def besseli_far(n, x):
         total += term
         if abs(term) < 1e-17 * abs(total) or abs(factor) > 1.0:
             break
+    if x == inf:
+        return x
     half = exp(0.5 * x)  # twice: e^x overflows before the result does
     return (half * (total / sqrt(2.0 * math.pi * x))) * half
 
@@ -318,17 +344,17 @@ def besseli_far(n, x):
 @function
 def besseli0(x):
     """The modified Bessel function I_0."""
-    return besseli_series(0, x) if abs(x) < 30.0 else besseli_far(0, abs(x)) if x == x else nan
+    return besseli_series(0, x) if abs(x) < 20.0 else besseli_far(0, abs(x)) if x == x else nan
 
 
 @function
 def besseli1(x):
     """The modified Bessel function I_1."""
     far = besseli_far(1, abs(x)) if x == x else nan
-    return math.copysign(besseli_series(1, abs(x)) if abs(x) < 30.0 else far, x)
+    return math.copysign(besseli_series(1, abs(x)) if abs(x) < 20.0 else far, x)
 
 
 @function
 def besseli2(x):
     """The modified Bessel function I_2."""
-    return besseli_series(2, abs(x)) if abs(x) < 30.0 else besseli_far(2, abs(x)) if x == x else nan
+    return besseli_series(2, abs(x)) if abs(x) < 20.0 else besseli_far(2, abs(x)) if x == x else nan

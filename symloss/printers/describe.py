@@ -8,7 +8,7 @@ from sympy import FiniteSet, Interval, Set, oo
 
 if TYPE_CHECKING:
     from symloss.derive import Derivation
-    from symloss.spec import Input, Parameter
+    from symloss.roles import Input, Parameter
 
 
 def describe(derivation: Derivation, sparse: tuple[str, ...] = ()) -> dict[str, Any]:

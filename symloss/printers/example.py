@@ -6,7 +6,7 @@ import math
 
 from sympy import FiniteSet, Interval, Set
 
-from symloss.spec import Input, Loss
+from symloss.roles import Input, Loss
 
 #: Sizes of core dimensions in the example, in order of appearance: unequal, so that a mix-up shows.
 SIZES = (3, 2, 4)

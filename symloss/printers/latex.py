@@ -27,7 +27,7 @@ from symloss.printers.notation import (
     standard,
     symbols,
 )
-from symloss.spec import LabelIndex, Loss
+from symloss.roles import LabelIndex, Loss
 
 #: Functions whose names LaTeX knows, or that have a symbol.
 FUNCTIONS = {

@@ -117,7 +117,7 @@ def abbreviate(expr: Expr, names: Mapping[str, str], spec_names: Mapping[Expr, s
 
 
 def _letters() -> Iterator[str]:
-    yield from "uwgh"
+    yield from "uwghaboqrsABEFGLPQRST"
     number = 1
     while True:
         yield f"u_{number}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sympy import Add, Expr, FiniteSet, Function, Interval, Mul, Piecewise, Pow, Rational, Set, Symbol
 
 from symloss.index import Binder, Delta, Entry, Index, Reduction, Size
-from symloss.spec import Input, LabelIndex, Loss
+from symloss.roles import Input, LabelIndex, Loss
 
 #: The letters that papers use for inputs and parameters of these names.
 STANDARD = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -27,25 +28,29 @@ from symloss.program import (
 
 TEMPLATE = "kernels/loss.py.jinja"
 _DONE = {
-    "value": "The sum of weight * loss over the samples; each sample's into `values` if it has any length.",
-    "grad": "The gradient of weight * loss, times `scale`.",
-    "value_and_grad": "The sum of weight * loss, as `value`, and its gradient, times `scale`, as `grad`.",
-    "grad_and_hess": "The gradient and the Hessian's diagonal of weight * loss, times `scale`.",
-    "hvp": "The Hessian of weight * loss, times the vectors, times `scale`.",
+    "value": "The sum of weight * loss over the samples; `values`, if it has a length, takes each sample's.",
+    "grad": "The gradient of weight * loss, times `mean_scale`.",
+    "value_and_grad": "The sum of weight * loss, as `value`, and its gradient, as `grad`.",
+    "grad_and_hess": "The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`.",
+    "hvp": "The Hessian of weight * loss, times the vectors, times `mean_scale`.",
 }
 
 
 def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
     """The source of a loss's kernels, and the names of its sparse outputs."""
     loss = derivation.loss
-    kernels, used, sparse = [], {"kernel"}, {}
+    kernels: list[dict[str, Any]] = []
+    used: set[str] = {"kernel"}
+    sparse: dict[str, None] = {}
     for entry in ENTRIES:
         program = lower(derivation, entry)
         printer = _Printer(program)
         kernels.append(printer.kernel())
         used |= printer.scalar.used
         sparse.update(dict.fromkeys(program.sparse))
-    formula = "\n    ".join(wrap(f"loss = {text(loss.formula)}", 104, break_long_words=False, break_on_hyphens=False))
+    formula = "\n    ".join(
+        wrap(f"loss = {text(loss.formula)}", 104, break_long_words=False, break_on_hyphens=False)
+    )
     source = render(
         TEMPLATE,
         header=header,
@@ -72,21 +77,17 @@ class _Printer:
         """What the template needs: name, arguments, docstring, and lists of lines."""
         program = self.program
         body = self._lines(program.body)
+        if program.has_value:
+            self.scalar.used |= {"add", "finish"}
         return {
             "name": program.entry,
             "arguments": self._arguments(),
             "doc": _DONE[program.entry],
-            "sizes": self._sizes(),
+            "sizes": self._sizes(body),
             "has_value": program.has_value,
-            "has_scale": program.entry != "value",
+            "has_factor": any("factor" in line for line in body),
             "body": body,
-            "imports": self._import_sums(),
         }
-
-    def _import_sums(self) -> list[str]:
-        if self.program.has_value:
-            self.scalar.used |= {"add", "finish"}
-        return []
 
     def _arguments(self) -> list[str]:
         loss, entry = self.program.loss, self.program.entry
@@ -95,7 +96,7 @@ class _Printer:
             names += [f"vector_{i.name}" for i in loss.predictions]
         names.append("weight")
         if entry != "value":
-            names.append("scale")
+            names.append("mean_scale")
         if self.program.has_value:
             names.append("values")
         names += [f"{kind}_{i.name}" for kind in ENTRIES[entry] if kind != "value" for i in loss.predictions]
@@ -103,19 +104,20 @@ class _Printer:
             names += [f"add_{i.name}" for i in loss.predictions]
         return names
 
-    def _sizes(self) -> list[str]:
+    def _sizes(self, body: list[str]) -> list[str]:
         """Lines that give the number of samples, the dimensions' sizes, and the scratch arrays."""
         loss = self.program.loss
         lines = [f"samples = {loss.predictions[0].name}.shape[0]"]
-        known = {}
+        known: dict[str, str] = {}
         for given in loss.inputs:
             for axis, dim in enumerate(given.dims, 1):
                 known.setdefault(dim, f"{dim} = {given.name}.shape[{axis}]")
-        lines += [known[dim] for dim in loss.dims if dim in known]
+        scratch = []
         for name, dims in self.program.scratch.items():
             self.scalar.used |= {"empty"}
-            lines.append(f"{name} = empty(({', '.join(dims)},))")
-        return lines
+            scratch.append(f"{name} = empty(({', '.join(dims)}{',' if len(dims) == 1 else ''}))")
+        words = set(re.findall(r"\w+", " ".join(body + scratch)))
+        return lines + [known[dim] for dim in loss.dims if dim in known and dim in words] + scratch
 
     def _lines(self, statements: tuple[Statement, ...]) -> list[str]:
         lines: list[str] = []
@@ -124,7 +126,7 @@ class _Printer:
         return lines
 
     def _load(self, load: Load) -> list[str]:
-        where = ", ".join(["i", *(self.scalar.text(i) for i in load.indices)])
+        where = ", ".join(["sample", *(self.scalar.text(i) for i in load.indices)])
         is_label = any(i.name == load.source and i.kind == "label" for i in self.program.loss.inputs)
         element = f"{load.source}[{where}]"
         if not is_label:
@@ -165,7 +167,11 @@ class _Printer:
             return [f"{a.name} *= {self.scalar.text(a.term, TEST)}"]
         sign = ">" if a.op == "max" else "<"
         name = f"{a.name}_entry"
-        lines = [f"{name} = {self.scalar.text(a.term)}", f"if {name} {sign} {a.name} or {name} != {name}:", f"    {a.name} = {name}"]
+        lines = [
+            f"{name} = {self.scalar.text(a.term)}",
+            f"if {name} {sign} {a.name} or {name} != {name}:",
+            f"    {a.name} = {name}",
+        ]
         if a.place is not None:
             position = ""
             for index in reduce.loops:
@@ -186,11 +192,15 @@ class _Printer:
         return [f"{keep.array}[{', '.join(i.name for i in keep.indices)}] = {self.scalar.text(keep.value)}"]
 
     def _store(self, store: Store) -> list[str]:
-        element = f"{store.output}[{', '.join(['i', *(self.scalar.text(i) for i in store.indices)])}]"
+        element = f"{store.output}[{', '.join(['sample', *(self.scalar.text(i) for i in store.indices)])}]"
         add = self.adds[store.output]
         if store.value == 0:
             return [] if store.output in self.program.sparse else [f"if not {add}:", f"    {element} = 0.0"]
-        value = "factor" if store.value == 1 else f"factor * {self.scalar.text(store.value, 2 if not store.value.is_Mul else 1)}"
+        value = (
+            "factor"
+            if store.value == 1
+            else f"factor * {self.scalar.text(store.value, 2 if not store.value.is_Mul else 1)}"
+        )
         if store.output in self.program.sparse:
             return [f"{element} += {value}"]
         sum_lines = [f"{element} += {value}"]

@@ -75,8 +75,10 @@ class ScalarPrinter:
             return f"{left} {_RELATIONS[expr.rel_op]} {right}", TEST
         if isinstance(expr, (sympy.And, sympy.Or)):
             word = " and " if isinstance(expr, sympy.And) else " or "
-            return word.join(self.text(arg, SUM) if not arg.is_Relational else self.text(arg, TEST)
-                             for arg in sorted(expr.args, key=str)), CHOICE
+            return word.join(
+                self.text(arg, SUM) if not arg.is_Relational else self.text(arg, TEST)
+                for arg in sorted(expr.args, key=str)
+            ), CHOICE
         if isinstance(expr, sympy.Not):
             return f"not {self.text(expr.args[0], ATOM)}", CHOICE
         if expr.is_number and not expr.has(sympy.Function):
@@ -131,7 +133,11 @@ class ScalarPrinter:
             else:
                 first.append(self.text(factor, PRODUCT))
         if counts:
-            bottoms.append(" * ".join(c.name for c in counts) if len(counts) == 1 else f"({' * '.join(c.name for c in counts)})")
+            bottoms.append(
+                " * ".join(c.name for c in counts)
+                if len(counts) == 1
+                else f"({' * '.join(c.name for c in counts)})"
+            )
         tops = first + last
         if number != 1 or not tops:
             tops.insert(0, repr(float(number)))
@@ -152,7 +158,10 @@ class ScalarPrinter:
             if count <= 8:
                 if power > 0:
                     return " * ".join([inner] * count), PRODUCT
-                return "1.0" + f" / {inner}" * count, PRODUCT  # one by one: the power of a small number vanishes
+                return (
+                    "1.0" + f" / {inner}" * count,
+                    PRODUCT,
+                )  # one by one: the power of a small number vanishes
         if power.is_Rational and power.q == 2 and abs(power.p) <= 5:
             self.used.add("sqrt")
             root = f"sqrt({self.text(base)})"
@@ -165,7 +174,7 @@ class ScalarPrinter:
         return f"power({self.text(base)}, {self.text(power)})", ATOM
 
     def _choice(self, expr: Expr) -> tuple[str, int]:
-        parts = []
+        parts: list[str] = []
         for value, test in expr.args:
             if test in (True, S.true):
                 return " else ".join([*parts, self.text(value, SUM)]), CHOICE

@@ -16,7 +16,7 @@ from sympy.printing.str import StrPrinter
 
 from symloss.index import Binder, Delta, Entry, Index, Max, Min, Reduction, Size
 from symloss.printers.notation import Letters, free_indices, is_negative, is_wide, ordered_terms, quotient
-from symloss.spec import LabelIndex
+from symloss.roles import LabelIndex
 
 
 def text(expr: Basic) -> str:
