@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import sympy
 from sympy import Abs, Add, Expr, Function, Integer, Mul, Piecewise, S, exp, log, sqrt, tanh
 from sympy import Eq as Equal
 
@@ -87,6 +88,10 @@ def _times_eval(x: Expr, factor: Expr) -> Expr | None:
     return number * times0(x, rest) if number != 1 else None
 
 
+def _hazard(x: Expr) -> Expr:
+    return 2 * exp(-(x**2)) / (sqrt(sympy.pi) * sympy.erfc(x))
+
+
 SCALARS = (
     Row("sigmoid", 1, lambda x: 1 / (1 + exp(-x)), (lambda x: sigmoid(x) * sigmoid(-x),), "++", True,
         "0 at -inf, 1 at inf; its complement is sigmoid(-x), exact to the last digit", r"\sigma\left({0}\right)"),
@@ -96,14 +101,14 @@ SCALARS = (
         "-inf at -1, NaN below", r"\operatorname{{log1p}}\left({0}\right)"),
     Row("expm1", 1, lambda x: exp(x) - 1, (lambda x: exp(x),), "", False,
         "-1 at -inf, inf at inf", r"\operatorname{{expm1}}\left({0}\right)"),
-    Row("log1mexp", 1, lambda x: log(1 - exp(x)), (lambda x: -1 / expm1(-x),), "", False,
+    Row("log1mexp", 1, lambda x: log(1 - exp(x)), (lambda x: -bose(x),), "", False,
         "for x < 0; -inf at 0, 0 at -inf", r"\log\left(1 - e^{{{0}}}\right)"),
     Row("over_expm1", 1, lambda x: Piecewise((1, Equal(x, 0)), (x / (exp(x) - 1), True)),
         (lambda x: (expm1(x) - x * exp(x)) / expm1(x) ** 2,), "++", False,
         "x / (e^x - 1); 1 at 0, 0 at inf, -x towards -inf", r"\frac{{{0}}}{{e^{{{0}}} - 1}}"),
-    Row("times0", 2, lambda x, factor: x * factor, (lambda x, factor: factor, lambda x, factor: x), "", False,
+    Row("times0", 2, lambda x, factor: Piecewise((0, Equal(x, 0)), (x * factor, True)), (lambda x, factor: factor, lambda x, factor: x), "", False,
         "0 where x is 0, even when the factor is infinite there: 0 log 0 = 0", r"{0} \cdot {1}"),
-    Row("ratio0", 2, lambda x, y: x / y, (lambda x, y: 1 / y, lambda x, y: -ratio0(ratio0(x, y), y)), "", False,
+    Row("ratio0", 2, lambda x, y: Piecewise((0, Equal(x, 0)), (x / y, True)), (lambda x, y: 1 / y, lambda x, y: -ratio0(ratio0(x, y), y)), "", False,
         "0 where x is 0, even when y is 0 there: the derivative of 0 log 0", r"\frac{{{0}}}{{{1}}}"),
     Row("log_ratio", 4, lambda a, b, difference, at_zero: log(a / b),
         (lambda a, b, *_: 1 / a, lambda a, b, *_: -1 / b), "", False,
@@ -113,9 +118,9 @@ SCALARS = (
         "|x| - log 2 for large |x|, x^2/2 near 0", r"\log\cosh\left({0}\right)"),
     Row("sech2", 1, lambda x: 1 - tanh(x) ** 2, (lambda x: -2 * tanh(x) * sech2(x),), "+", True,
         "0 at both infinities", r"\operatorname{{sech}}^2\left({0}\right)"),
-    Row("hypot1", 1, lambda x: sqrt(1 + x**2), (lambda x: x / hypot1(x),), "++", False,
+    Row("hypot1", 1, lambda x: sqrt(1 + x**2), (lambda x: tilt(x),), "++", False,
         "|x| for large |x|, without squaring it", r"\sqrt{{1 + {0}^{{2}}}}"),
-    Row("hypot1m1", 1, lambda x: sqrt(1 + x**2) - 1, (lambda x: x / hypot1(x),), "+", False,
+    Row("hypot1m1", 1, lambda x: sqrt(1 + x**2) - 1, (lambda x: tilt(x),), "+", False,
         "x (x / (1 + sqrt(1 + x^2)))", r"\left(\sqrt{{1 + {0}^{{2}}}} - 1\right)"),
     Row("boxcox1p", 2, lambda t, a: Piecewise((log(1 + t), Equal(a, 0)), (((1 + t) ** a - 1) / a, True)),
         (lambda t, a: (1 + t) ** (a - 1),
@@ -125,6 +130,55 @@ SCALARS = (
         "x^2/2 near 0; inf at -1", r"\left({0} - \log\left(1 + {0}\right)\right)"),
     Row("expm1_minus_x", 1, lambda x: exp(x) - 1 - x, (lambda x: expm1(x),), "+", False,
         "x^2/2 near 0", r"\left(e^{{{0}}} - 1 - {0}\right)"),
+    Row("bose", 1, lambda x: 1 / (exp(-x) - 1), (lambda x: bose(x) + bose(x) ** 2,), "", False,
+        "e^x / (1 - e^x) for x < 0; 0 at -inf, inf at 0", r"\frac{{1}}{{e^{{-{0}}} - 1}}"),
+    Row("logaddexp", 2, lambda x, y: log(exp(x) + exp(y)), (lambda x, y: sigmoid(x - y), lambda x, y: sigmoid(y - x)),
+        "", False, "the larger one where the other is -inf", r"\log\left(e^{{{0}}} + e^{{{1}}}\right)"),
+    Row("tilt", 1, lambda x: x / sqrt(1 + x**2), (lambda x: hypot1(x) ** -3,), "", True,
+        "-1 and 1 at the infinities, without squaring x", r"\frac{{{0}}}{{\sqrt{{1 + {0}^{{2}}}}}}"),
+    Row("log1p_square", 1, lambda x: log(1 + x**2), (lambda x: 2 * tilt(x) / hypot1(x),), "+", False,
+        "2 log|x| for large |x|, without squaring it; x^2 near 0", r"\log\left(1 + {0}^{{2}}\right)"),
+    Row("boxcox1p_square", 2,
+        lambda x, a: Piecewise((log(1 + x**2), Equal(a, 0)), (((1 + x**2) ** a - 1) / a, True)),
+        (lambda x, a: 2 * tilt(x) * hypot1(x) ** (2 * a - 1),
+         lambda x, a: (a * (1 + x**2) ** a * log1p_square(x) - (1 + x**2) ** a + 1) / a**2), "+", False,
+        "((1 + x^2)^a - 1)/a, and log(1 + x^2) at a = 0",
+        r"\frac{{\left(1 + {0}^{{2}}\right)^{{{1}}} - 1}}{{{1}}}"),
+    Row("entropy_gap", 2, lambda x, y: x * log(x / y) - x + y,
+        (lambda x, y: log_ratio(x, y, x - y, S.NegativeInfinity), lambda x, y: (y - x) / y), "+", False,
+        "x log(x/y) - x + y, which is 0 to second order at x = y; y at x = 0",
+        r"\left({0} \log\frac{{{0}}}{{{1}}} - {0} + {1}\right)"),
+    Row("log_gap", 2, lambda x, y: x / y - 1 - log(x / y),
+        (lambda x, y: (x - y) / y / x, lambda x, y: (y - x) / y / y), "+", False,
+        "x/y - 1 - log(x/y), which is 0 to second order at x = y",
+        r"\left(\frac{{{0}}}{{{1}}} - 1 - \log\frac{{{0}}}{{{1}}}\right)"),
+    Row("erfc", 1, lambda x: sympy.erfc(x), (lambda x: -2 * exp(-(x**2)) / sqrt(sympy.pi),), "++", True,
+        "2 at -inf, 0 at inf; SymPy's own turns erfc(-x) into 2 - erfc(x)",
+        r"\operatorname{{erfc}}\left({0}\right)"),
+    Row("log_erfc", 1, lambda x: log(sympy.erfc(x)), (lambda x: -erfc_hazard(x),), "", False,
+        "log 2 at -inf; -x^2 - log(x sqrt(pi)) for large x", r"\log\operatorname{{erfc}}\left({0}\right)"),
+    Row("log_half_erfc", 1, lambda x: log(sympy.erfc(x) / 2), (lambda x: -erfc_hazard(x),), "", False,
+        "0 at -inf, relatively exact there; log of the normal distribution function at -x sqrt(2)",
+        r"\log\left(\frac{{1}}{{2}} \operatorname{{erfc}}\left({0}\right)\right)"),
+    Row("erfc_hazard", 1, lambda x: 2 * exp(-(x**2)) / (sqrt(sympy.pi) * sympy.erfc(x)),
+        (lambda x: erfc_hazard_slope(x),), "++", False, "0 at -inf, 2x for large x",
+        r"\frac{{2 e^{{-{0}^{{2}}}}}}{{\sqrt{{\pi}} \operatorname{{erfc}}\left({0}\right)}}"),
+    Row("erfc_hazard_slope", 1,
+        lambda x: _hazard(x) * (_hazard(x) - 2 * x),
+        (lambda x: erfc_hazard_slope(x) * (2 * erfc_hazard(x) - 2 * x) - 2 * erfc_hazard(x),), "+", True,
+        "h (h - 2x), where h is the hazard, which is near 2x for large x; 0 at -inf, 2 at inf",
+        r"\operatorname{{h}}'\left({0}\right)"),
+    Row("log_besseli0", 1, lambda x: log(sympy.besseli(0, x)), (lambda x: besseli_ratio(x),), "+", False,
+        "|x| - log(2 pi |x|)/2 for large |x|, x^2/4 near 0", r"\log I_{{0}}\left({0}\right)"),
+    Row("besseli_ratio", 1, lambda x: sympy.besseli(1, x) / sympy.besseli(0, x),
+        (lambda x: besseli_ratio_slope(x),), "", True, "-1 and 1 at the infinities, x/2 near 0",
+        r"\frac{{I_{{1}}\left({0}\right)}}{{I_{{0}}\left({0}\right)}}"),
+    Row("besseli_ratio_slope", 1,
+        lambda x: (1 + sympy.besseli(2, x) / sympy.besseli(0, x)) / 2
+        - (sympy.besseli(1, x) / sympy.besseli(0, x)) ** 2,
+        (lambda x: (besseli_ratio(x) / x - besseli_ratio_slope(x)) / x
+         - 2 * besseli_ratio(x) * besseli_ratio_slope(x),), "+", True,
+        "1/2 at 0, 1/(2 x^2) for large |x|", r"\operatorname{{A}}'\left({0}\right)"),
 )
 
 #: Automatic evaluation, for the two atoms that mean a product or a quotient.
@@ -145,6 +199,12 @@ log1mexp, over_expm1, times0, ratio0 = (_classes[n] for n in ("log1mexp", "over_
 log_ratio, logcosh, sech2, hypot1 = (_classes[n] for n in ("log_ratio", "logcosh", "sech2", "hypot1"))
 hypot1m1, boxcox1p = _classes["hypot1m1"], _classes["boxcox1p"]
 x_minus_log1p, expm1_minus_x = _classes["x_minus_log1p"], _classes["expm1_minus_x"]
+bose, logaddexp, tilt = _classes["bose"], _classes["logaddexp"], _classes["tilt"]
+log1p_square, boxcox1p_square = _classes["log1p_square"], _classes["boxcox1p_square"]
+entropy_gap, log_gap, erfc = _classes["entropy_gap"], _classes["log_gap"], _classes["erfc"]
+log_erfc, log_half_erfc, erfc_hazard = (_classes[n] for n in ("log_erfc", "log_half_erfc", "erfc_hazard"))
+erfc_hazard_slope, log_besseli0 = _classes["erfc_hazard_slope"], _classes["log_besseli0"]
+besseli_ratio, besseli_ratio_slope = _classes["besseli_ratio"], _classes["besseli_ratio_slope"]
 
 
 class RowAtom(Binder):

@@ -234,15 +234,21 @@ def _cases(expr: Expr, deltas: list[Delta], name: str, trail: _Trail) -> Expr:
     delta, *rest = deltas
     label, index = sorted(delta.args, key=lambda i: type(i) is Index)
     hit = substitute(substitute(expr, {delta: S.One}), {index: label})
-    miss = substitute(expr, {delta: S.Zero})
+    # The formula may have cases of its own on the label; each side knows which of them holds.
+    same: dict[Expr, Expr] = {Eq(index, label): S.false, Eq(label, index): S.false}
+    miss = substitute(expr, {delta: S.Zero, **same})
     hit_rest = [d for d in (substitute(d, {index: label}) for d in rest) if isinstance(d, Delta)]
     yes, no = _cases(hit, hit_rest, name, trail), _cases(miss, rest, name, trail)
     return yes if yes == no else Piecewise((yes, Eq(index, label)), (no, True))
 
 
 def _stabilise(expr: Expr, name: str, trail: _Trail) -> Expr:
-    stable = _apply((*LIFT, *STABILISE), fold(expr), "stabilise", name, trail)
-    return _apply(GUARD, fold(stable), "stabilise", name, trail)
+    """Apply the rules, and bring cases together, until neither finds anything; then put up the guards."""
+    while True:
+        stable = fold(_apply((*LIFT, *STABILISE), fold(expr), "stabilise", name, trail))
+        if stable == expr:
+            return fold(_apply(GUARD, stable, "stabilise", name, trail))
+        expr = stable
 
 
 def _apply(rules: Iterable[Rule | Shape], expr: Expr, stage: str, output: str, trail: _Trail) -> Expr:

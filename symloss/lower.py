@@ -37,6 +37,7 @@ from symloss.scope import Names, Scope
 from symloss.sharing import (
     canonical_key,
     depth_of,
+    factor_order,
     free_in,
     is_trivial,
     occurrences,
@@ -297,10 +298,13 @@ class _Lowering:
         if isinstance(expr, Piecewise):
             cases = [(self._use(value, scope), self._condition(test, scope)) for value, test in expr.args]
             return Piecewise(*cases, evaluate=False)
-        args = tuple(self._use(arg, scope) for arg in expr.args)
-        if args == expr.args:
-            return expr
-        return expr.func(*args, evaluate=False) if expr.is_Pow or expr.is_Mul else expr.func(*args)
+        # In the order of the whole expression: the names that parts get differ between entry points, and
+        # the last bit of a result must not.
+        ordered = sorted(expr.args, key=factor_order) if expr.is_Mul else expr.args
+        args = tuple(self._use(arg, scope) for arg in ordered)
+        if expr.is_Add or expr.is_Mul or expr.is_Pow:
+            return expr.func(*args, evaluate=False)
+        return expr.func(*args) if args != expr.args else expr
 
     def _condition(self, test: Any, scope: Scope) -> Any:
         if test in (True, False, S.true, S.false):

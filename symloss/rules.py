@@ -15,7 +15,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sympy import Add, Expr, Integer, Mul, Pow, Rational, S, Symbol, cosh, erf, erfc, exp, log, sqrt, tanh
+from sympy import (
+    Add,
+    Expr,
+    Integer,
+    Mul,
+    Pow,
+    Rational,
+    S,
+    Symbol,
+    besseli,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    gamma,
+    log,
+    loggamma,
+    sin,
+    sinh,
+    sqrt,
+    tanh,
+)
 
 from symloss import atoms as a
 from symloss.algebra import cancels_to, one_sign_fraction
@@ -196,6 +218,27 @@ def _unit(node: Expr) -> Expr | None:
     return None
 
 
+def _unit_projection(node: Expr) -> Expr | None:
+    """Sum(b c) / norm(b): the sum of unit entries times c."""
+    if not node.is_Mul:
+        return None
+    for bottom in node.args:
+        if not (bottom.is_Pow and isinstance(bottom.base, a.Norm) and bottom.exp.is_negative):
+            continue
+        norm = bottom.base
+        for total in node.args:
+            if not isinstance(total, Sum):
+                continue
+            (body,), indices = total.open()
+            for factor in Mul.make_args(body):
+                place = unify(norm.body, norm.indices, factor)
+                if place is not None:
+                    unit = a.Unit(norm.body, norm.indices, place)
+                    left = [arg for arg in node.args if arg is not bottom and arg is not total]
+                    return Mul(Sum(body / factor * unit, *indices), norm ** (bottom.exp + 1), *left)
+    return None
+
+
 def complement(share: Expr) -> Expr | None:
     """1 - share as a function of its own, for shares that have one."""
     if isinstance(share, a.sigmoid):
@@ -209,7 +252,13 @@ def complement(share: Expr) -> Expr | None:
             return a.UnitComplement(*share.base.args)
         if isinstance(share.base, tanh):
             return a.sech2(share.base.args[0])
-    return erfc(share.args[0]) if isinstance(share, erf) else None
+        if isinstance(share.base, a.tilt):
+            return a.hypot1(share.base.args[0]) ** -2
+    if isinstance(share, a.hypot1):
+        return -a.hypot1m1(share.args[0])
+    if isinstance(share, cos):
+        return 2 * sin(share.args[0] / 2) ** 2
+    return a.erfc(share.args[0]) if isinstance(share, erf) else None
 
 
 def _complement(node: Expr) -> Expr | None:
@@ -228,6 +277,8 @@ def _complement(node: Expr) -> Expr | None:
             if all(_take(left, part) for part in Add.make_args(whole)):
                 return Add(whole * other, *left)
             count, rest = whole.as_coeff_Mul()
+            if not other.is_nonnegative or isinstance(factor, (cos, erf)):
+                continue  # no share: it isn't between 0 and 1
             for twin in node.args:  # 2 T - 4 T p: as much of it as there is of both
                 other_count, other_rest = twin.as_coeff_Mul()
                 if other_rest == rest and (other_count * count).is_positive:
@@ -242,6 +293,155 @@ def _take(args: list[Expr], part: Expr) -> bool:
         args.remove(part)
         return True
     return False
+
+
+# --- lifting: functions of one number -----------------------------------------------------------------------
+
+
+def _root(square: Expr) -> Expr | None:
+    """x where `square` is x^2, for a product of even powers and positive factors; None for anything else."""
+    factors, proper = [], False
+    for factor in Mul.make_args(square):
+        base, exponent = factor.as_base_exp()
+        if exponent.is_Integer and exponent % 2 == 0:
+            factors.append(base ** (exponent / 2))
+            proper = proper or not (base.is_positive or exponent.is_negative)
+        elif factor.is_positive and not factor.has(exp):
+            factors.append(sqrt(factor))
+        else:
+            return None
+    return Mul(*factors) if proper else None
+
+
+def one_plus_square(expr: Expr) -> tuple[Expr, Expr] | None:
+    """(n, x) where `expr` is n (1 + x^2) with a positive n."""
+    if not (expr.is_Add and len(expr.args) == 2):
+        return None
+    for one, square in (expr.args, expr.args[::-1]):
+        root = _root(square)
+        if root is not None and one.is_positive and not one.has(exp):
+            own = _root(one) or sqrt(one)
+            return one, root / own
+    return None
+
+
+def _one_plus_square(node: Expr) -> Expr | None:
+    """A power of 1 + x^2 that isn't a polynomial, or its logarithm."""
+    if isinstance(node, log):
+        found = one_plus_square(node.args[0])
+        if found is not None:
+            number, x = found
+            return a.log1p_square(x) + (log(number) if number != 1 else 0)
+    if node.is_Pow and not (node.exp.is_Integer and node.exp.is_positive):
+        found = one_plus_square(node.base)
+        if found is not None:
+            number, x = found
+            return number**node.exp * a.hypot1(x) ** (2 * node.exp)
+    return None
+
+
+def _tilt(node: Expr) -> Expr | None:
+    """x / sqrt(1 + x^2), also where x stands with a positive factor."""
+    if not node.is_Mul:
+        return None
+    for bottom in node.args:
+        base, exponent = bottom.as_base_exp()
+        if not isinstance(base, a.hypot1) or not (exponent.is_Integer and exponent.is_negative):
+            continue
+        for top in node.args:
+            power, count = top.as_base_exp()
+            if not (count.is_Integer and count.is_positive) or power.is_number:
+                continue
+            ratio = power / base.args[0]
+            if ratio.is_positive and not ratio.has(a.ScalarAtom, a.RowAtom):
+                both = min(count, -exponent)
+                left = [arg for arg in node.args if arg is not top and arg is not bottom]
+                return Mul((ratio * a.tilt(base.args[0])) ** both, power ** (count - both),
+                           base ** (exponent + both), *left)
+    return None
+
+
+def _log_of_product(node: Expr) -> Expr | None:
+    """log(c f(x)) for a function f whose own logarithm is an atom, and a positive c."""
+    if not isinstance(node, log):
+        return None
+    factors = Mul.make_args(node.args[0])
+    for factor in factors:
+        base, exponent = factor.as_base_exp() if not isinstance(factor, exp) else (factor, S.One)
+        rest = Mul(*(other for other in factors if other is not factor))
+        if not exponent.is_Integer or not rest.is_positive:
+            continue
+        if isinstance(base, a.erfc) and exponent == 1 and rest != 1:
+            return a.log_half_erfc(base.args[0]) + (log(2 * rest) if rest != Rational(1, 2) else 0)
+        single = _log_of_one(base)
+        if single is not None:
+            return exponent * single + (log(rest) if rest != 1 else 0)
+    return None
+
+
+def _log_of_one(node: Expr) -> Expr | None:
+    """log(f(x)) as an atom."""
+    if isinstance(node, exp):
+        return node.args[0]
+    if isinstance(node, cosh):
+        return a.logcosh(node.args[0])
+    if isinstance(node, gamma) and node.args[0].is_positive:
+        return loggamma(node.args[0])
+    if isinstance(node, besseli) and node.args[0] == 0:
+        return a.log_besseli0(node.args[1])
+    return a.log_erfc(node.args[0]) if isinstance(node, a.erfc) else None
+
+
+def _erfc(node: Expr) -> Expr | None:
+    """SymPy's erfc as an atom, which keeps erfc(-x) as it is; n - m erfc(x) is m erfc(-x) + (n - 2 m)."""
+    if isinstance(node, erfc):
+        return a.erfc(node.args[0])
+    if not node.is_Add:
+        return None
+    number = node.as_coeff_Add()[0]
+    for term in node.args:
+        count, rest = term.as_coeff_Mul()
+        if isinstance(rest, erf) and number >= abs(count):
+            left = Add(*(arg for arg in node.args if arg is not term and arg is not number))
+            inner = rest.args[0] if count.is_negative else negated(rest.args[0])
+            return abs(count) * a.erfc(inner) + (number - abs(count)) + left
+        if isinstance(rest, a.erfc) and count.is_negative and number >= -2 * count:
+            left = Add(*(arg for arg in node.args if arg is not term and arg is not number))
+            return -count * a.erfc(negated(rest.args[0])) + (number + 2 * count) + left
+    return None
+
+
+def _entropy_gap(node: Expr) -> Expr | None:
+    """x log(x/y) - x + y and x/y - 1 - log(x/y), with a common factor."""
+    if not node.is_Add:
+        return None
+    for term in node.args:
+        for factor in Mul.make_args(term):
+            zero, ratio = factor.args if isinstance(factor, a.times0) else (S.One, factor)
+            if not isinstance(ratio, a.log_ratio):
+                continue
+            x, y = ratio.args[:2]
+            whole = term / factor * zero
+            found = (
+                _gap(node, term, a.entropy_gap(x, y), whole / x, (-x, y))
+                or _gap(node, term, a.entropy_gap(y, x), -whole / y, (-y, x))
+                or _gap(node, term, a.log_gap(x, y), -whole, (x / y, S.NegativeOne))
+                or _gap(node, term, a.log_gap(y, x), whole, (y / x, S.NegativeOne))
+                or _gap(node, term, a.log_gap(x, y), -whole, (Add(x, -y) / y,))
+                or _gap(node, term, a.log_gap(y, x), whole, (Add(y, -x) / x,))
+            )
+            if found is not None:
+                return found
+    return None
+
+
+def _gap(node: Expr, term: Expr, atom: Expr, factor: Expr, others: tuple[Expr, ...]) -> Expr | None:
+    """`node` with `term` and factor * others replaced by factor * atom, if they are all there."""
+    left = list(node.args)
+    left.remove(term)
+    if all(_take(left, factor * other) for other in others):
+        return Add(factor * atom, *left)
+    return None
 
 
 # --- lifting: quotients and zeros ---------------------------------------------------------------------------
@@ -459,6 +659,11 @@ def _box_cox(node: Expr) -> Expr | None:
         for bottom in node.args:
             if bottom.is_Pow and bottom.exp == -1 and bottom.base == symbol:
                 rest = node / bracket / bottom
+                square = one_plus_square(power.base)
+                if square is not None and square[0] == 1:
+                    return rest * sign * number * a.boxcox1p_square(square[1], power.exp)
+                if isinstance(power.base, a.hypot1):
+                    return rest * sign * number / 2 * a.boxcox1p_square(power.base.args[0], power.exp / 2)
                 return rest * sign * number * a.boxcox1p(cancels_to(power.base - 1), power.exp)
     return None
 
@@ -468,26 +673,34 @@ LIFT: tuple[Rule | Shape, ...] = (
     Rule("sigmoid", 1 / (1 + exp(-x)), a.sigmoid(x), "exp overflows for x below -709"),
     Rule("sigmoid of a quotient", exp(x) * a.sigmoid(-x), a.sigmoid(x), "exp(x)/(1 + exp(x)) is infinity over infinity"),
     Shape("softmax", _softmax, "exp overflows above 709; shifted by the maximum it can't"),
+    Rule("sigmoid of tanh", 1 + tanh(x), 2 * a.sigmoid(2 * x), "cancels where tanh is near -1"),
+    Shape("erfc", _erfc, "1 - erf(x) and 2 - erfc(x) lose every digit where they are small"),
+    Rule("1 - exp(x)", 1 - exp(x), -a.expm1(x), "exp(x) rounds to 1 for small x"),
     Shape("complement", _complement, "1 - p loses every digit where p is near 1; as a function of its own it has all"),
     Rule("softplus", log(1 + exp(x)), a.softplus(x), "exp overflows for x above 709, and 1 + exp(x) rounds to 1 below -37"),
     Rule("log sigmoid", log(a.sigmoid(x)), -a.softplus(-x), "sigmoid underflows to 0 below -745, its logarithm doesn't"),
     Shape("log sum exp", _logsumexp, "exp overflows above 709; shifted by the maximum it can't"),
     Shape("log softmax", _log_softmax, "the logarithm of a share that rounds to 0 or 1 is -infinity or 0"),
-    Rule("log1mexp", log(1 - exp(x)), a.log1mexp(x), "1 - exp(x) cancels near 0 and rounds to 1 far from it"),
-    Rule("log cosh", log(cosh(x)), a.logcosh(x), "cosh overflows above 710 and rounds to 1 near 0"),
+    Rule("cosh", exp(x) + exp(-x), 2 * cosh(x), "one function for two"),
+    Rule("sinh", exp(x) - exp(-x), 2 * sinh(x), "the two cancel near 0"),
+    Rule("tanh", sinh(x) / cosh(x), tanh(x), "infinity over infinity above 710"),
+    Shape("log of a function", _log_of_product, "the function overflows or vanishes where its logarithm doesn't"),
+    Rule("log of two exponentials", log(exp(x) + exp(y)), a.logaddexp(x, y), "exp overflows above 709"),
+    Rule("log1mexp", log(-a.expm1(x)), a.log1mexp(x), "1 - exp(x) cancels near 0 and rounds to 1 far from it"),
     Rule("log of a reciprocal", log(1 / x), -log(x), "1/x overflows for subnormal x",
          lambda found: found[x].is_nonnegative is True),
     Shape("log of a quotient", _log_quotient, "a/b near 1 has lost the digits that the logarithm needs"),
+    Shape("gap", _entropy_gap, "x log(x/y), x and y agree to second order where x is near y"),
+    Shape("1 + x^2", _one_plus_square, "x^2 overflows above 1e154"),
     Rule("x - log1p(x)", x - log(1 + x), a.x_minus_log1p(x), "the two agree to second order at 0"),
     Rule("log1p", log(1 + x), a.log1p(x), "1 + x rounds away the digits of a small x"),
-    Rule("exp(x) - 1 - x", exp(x) - 1 - x, a.expm1_minus_x(x), "the three agree to second order at 0"),
+    Rule("exp(x) - 1 - x", a.expm1(x) - x, a.expm1_minus_x(x), "the three agree to second order at 0"),
     Rule("expm1", exp(x) - 1, a.expm1(x), "exp(x) rounds to 1 for small x"),
-    Rule("sqrt(1 + x^2) - 1", sqrt(1 + x**2) - 1, a.hypot1m1(x), "the root rounds to 1 for small x; x^2 overflows"),
-    Rule("sqrt(1 + x^2)", sqrt(1 + x**2), a.hypot1(x), "x^2 overflows above 1e154"),
-    Rule("1/sqrt(1 + x^2)", 1 / sqrt(1 + x**2), 1 / a.hypot1(x), "x^2 overflows above 1e154"),
+    Shape("tilt", _tilt, "both sides overflow above 1e154"),
     Shape("Box-Cox", _box_cox, "(X^a - 1)/a cancels for small a, and is 0/0 at its limit"),
     Shape("norm", _norm, "squares overflow above 1e154 and vanish below 1e-162"),
     Shape("unit vector", _unit, "a quotient of two small or two large numbers; 0 for the zero row"),
+    Shape("projection", _unit_projection, "the sum's products overflow where the unit vector's don't"),
     Shape("powers", _powers, "b times b^(g - 1) is 0 times infinity where b is 0 and g below 1; b^g is finite"),
     Shape("0 log 0", _zero_times_log, "0 times infinity is NaN, and its limit here is 0"),
     Shape("zero over", _zero_quotient, "the derivative of 0 log 0 is 0, not 0/0"),

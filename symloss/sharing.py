@@ -91,11 +91,17 @@ def is_trivial(expr: Any) -> bool:
     """
     if isinstance(expr, (Entry, Relational, BooleanFunction)) or expr.is_Symbol or is_count(expr):
         return True
-    if expr.is_Pow and expr.exp == -1:
+    if expr.is_Pow and expr.exp.is_Integer and expr.exp.is_negative:
         return True
     if expr.is_Mul and len(expr.args) == 2 and expr.args[0].is_number:
         return expr.args[1].is_Symbol or isinstance(expr.args[1], (Binder, Entry))
     return False
+
+
+def factor_order(factor: Any) -> tuple[bool, bool, bool, str]:
+    """The order in which a person writes a product: numbers, then parameters and counts, functions last."""
+    base = factor.as_base_exp()[0]
+    return (not factor.is_Number, bool(base.is_Function), not base.is_Symbol, str(factor))
 
 
 def describe(expr: Any) -> str:

@@ -111,10 +111,27 @@ def _log_gamma(x: Any) -> Any:
     return mp.loggamma(x)
 
 
+def _besseli(order: int, x: Any) -> Any:
+    """I_order: for large |x|, where mpmath's series don't converge, by the expansion at infinity."""
+    far, order = abs(x), abs(order)  # I_-n is I_n
+    if far <= 10 * mp.prec + order**2:
+        return mp.besseli(order, x)
+    if not mp.isfinite(x):
+        return x if order % 2 or x != x else far
+    # DLMF 10.40.1; the terms fall below the precision long before they grow.
+    term, total, k = mpf(1), mpf(1), 0
+    while abs(term) > mp.eps:
+        k += 1
+        term *= -(4 * mpf(order) ** 2 - (2 * k - 1) ** 2) / (8 * k * far)
+        total += term
+    result = _exp(far) / mp.sqrt(2 * mp.pi * far) * total
+    return -result if x < 0 and order % 2 else result
+
+
 def bessel(order: int) -> Callable[[Any], Any]:
     """The modified Bessel function of the first kind."""
     return _elementary(
-        lambda x: mp.besseli(order, x), lambda x: (mp.besseli(order - 1, x) + mp.besseli(order + 1, x)) / 2
+        lambda x: _besseli(order, x), lambda x: (_besseli(order - 1, x) + _besseli(order + 1, x)) / 2
     )
 
 

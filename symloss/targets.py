@@ -60,12 +60,12 @@ def _inlined() -> str:
 
 
 def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
-    from symloss.printers import numba_cpu
+    from symloss.printers.numba_cpu import module
     from symloss.printers.describe import describe
 
     loss = derivation.loss
     head = f"{_comment(_LOSS, loss.file)}\n# It compiles in functions of _math.py, version {_inlined()}."
-    text, sparse = numba_cpu.module(derivation, head)
+    text, sparse = module(derivation, head)
     entry = {"name": loss.name, "title": loss.title, "description": describe(derivation, sparse)}
     return {f"cpu/{loss.name}.py": File(text, _LOSS, loss.file)}, entry
 

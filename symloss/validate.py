@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 #: What the generated kernels, and the objects that call them, have in use. The names of functions are those
 #: of `_math.py`, except `gamma`: many parameters are called so, and their specs can't call the function.
 TAKEN = {
-    "acos", "add", "asin", "atan", "besseli0", "besseli1", "besseli2", "boxcox1p", "carry", "cos",
-    "cosh", "cpu", "cuda", "data", "digamma", "dtype", "empty", "erf", "erfc", "exp", "expm1",
-    "expm1_minus_x", "float64", "factor", "finish", "grad", "grad_and_hess", "grads", "hess", "hvp", "hypot1",
-    "hypot1m1", "ignore_index", "inf", "info", "kernel", "larger", "lgamma", "log", "log1mexp",
-    "log1p", "log_ratio", "logcosh", "losses", "math", "mean_scale", "name", "nan", "np", "numba", "numpy", "out",
-    "over_expm1", "power", "ratio0", "reduction", "sample", "sample_weight", "samples", "scale_of", "sech2",
-    "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tan", "tanh",
-    "times0", "total", "trigamma", "value", "value_and_grad", "values", "vector", "weight",
-    "weighted", "x_minus_log1p",
+    "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "besseli0", "besseli1", "besseli2",
+    "besseli_ratio", "besseli_ratio_slope", "bose", "boxcox1p", "boxcox1p_square", "carry", "cos", "cosh",
+    "cpu", "cuda", "data", "digamma", "dtype", "empty", "entropy_gap", "erf", "erfc", "erfc_hazard",
+    "erfc_hazard_slope", "exp", "expm1", "expm1_minus_x", "factor", "finish", "float64", "grad",
+    "grad_and_hess", "grads", "hess", "hvp", "hypot1", "hypot1m1", "ignore_index", "inf", "info", "kernel",
+    "larger", "lgamma", "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap",
+    "log_half_erfc", "log_ratio", "logaddexp", "logcosh", "losses", "math", "mean_scale", "name", "nan",
+    "np", "numba", "numpy", "out", "over_expm1", "power", "ratio0", "reduction", "sample", "sample_weight",
+    "samples", "scale_of", "sech2", "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller",
+    "softplus", "sqrt", "tan", "tanh", "tetragamma", "tilt", "times0", "total", "trigamma", "value",
+    "value_and_grad", "values", "vector", "weight", "weighted", "x_minus_log1p",
 }  # fmt: skip
 _TAKEN_PREFIXES = ("add_", "grad_", "hess_", "hvp_", "vector_")
 

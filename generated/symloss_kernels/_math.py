@@ -8,17 +8,20 @@ the same name: exact to about an ulp over its whole domain, NaN for NaN, and the
 """
 
 import math
-from math import acos, asin, atan, cos, cosh, erf, erfc, exp, expm1, gamma, inf, log, log1p, nan, sin, sinh, sqrt, tan, tanh
+from math import acos, acosh, asin, asinh, atan, atanh, cos, cosh, erf, erfc, exp, expm1, gamma, inf, log, log1p, nan, sin, sinh, sqrt, tan, tanh
 
 from numba import njit
 from numpy import empty, float64
 
 __all__ = [
-    "acos", "add", "asin", "atan", "besseli0", "besseli1", "besseli2", "boxcox1p", "cos", "cosh", "digamma",
-    "empty", "erf", "erfc", "exp", "expm1", "expm1_minus_x", "finish", "float64", "gamma", "hypot1", "hypot1m1", "inf", "kernel",
-    "larger", "lgamma", "log", "log1mexp", "log1p", "log_ratio", "logcosh", "nan", "over_expm1", "power",
-    "ratio0", "scale_of", "sech2", "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt",
-    "tan", "tanh", "times0", "trigamma", "x_minus_log1p",
+    "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "besseli0", "besseli1", "besseli2",
+    "besseli_ratio", "besseli_ratio_slope", "bose", "boxcox1p", "boxcox1p_square", "cos", "cosh", "digamma",
+    "empty", "entropy_gap", "erf", "erfc", "erfc_hazard", "erfc_hazard_slope", "exp", "expm1",
+    "expm1_minus_x", "finish", "float64", "gamma", "hypot1", "hypot1m1", "inf", "kernel", "larger", "lgamma",
+    "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
+    "log_ratio", "logaddexp", "logcosh", "nan", "over_expm1", "power", "ratio0", "scale_of", "sech2", "shift",
+    "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tan", "tanh", "tetragamma", "tilt",
+    "times0", "trigamma", "x_minus_log1p",
 ]
 
 # The error model "numpy" gives infinities and NaN where Python would raise. No fast-math flag is set: each
@@ -358,3 +361,205 @@ def besseli1(x):
 def besseli2(x):
     """The modified Bessel function I_2."""
     return besseli_series(2, abs(x)) if abs(x) < 20.0 else besseli_far(2, abs(x)) if x == x else nan
+
+
+@function
+def tetragamma(x):
+    """The second derivative of digamma, for x > 0: the recurrence up to 12, then the asymptotic series."""
+    if x <= 0.0:
+        return -inf if x == 0.0 else nan
+    shifted = 0.0
+    while x < 12.0:
+        shifted += 2.0 / (x * x * x)
+        x += 1.0
+    inverse = 1.0 / (x * x)
+    series = 35.0 / 2.0 - 3617.0 / 30.0 * inverse
+    series = 691.0 / 210.0 - inverse * series
+    series = 5.0 / 6.0 - inverse * series
+    series = 3.0 / 10.0 - inverse * series
+    series = 1.0 / 6.0 - inverse * series
+    series = 1.0 / 6.0 - inverse * series
+    series = 1.0 / 2.0 - inverse * series
+    return -(inverse * (1.0 + 1.0 / x + inverse * series) + shifted)
+
+
+@function
+def bose(x):
+    """e^x / (1 - e^x) for x < 0, as 1 / (e^-x - 1)."""
+    return 1.0 / expm1(-x)
+
+
+@function
+def logaddexp(x, y):
+    """log(e^x + e^y): the larger one, and a correction of at most log 2."""
+    top = larger(x, y)
+    low = smaller(x, y)
+    return top if top == -inf or top == inf else top + log1p(exp(low - top))
+
+
+@function
+def tilt(x):
+    """x / sqrt(1 + x^2)."""
+    return math.copysign(1.0, x) if abs(x) == inf else x / math.hypot(1.0, x)
+
+
+@function
+def log1p_square(x):
+    """log(1 + x^2); from 1e8 on the 1 is below half an ulp of x^2."""
+    return log1p(x * x) if abs(x) < 1e8 else 2.0 * log(abs(x))
+
+
+@function
+def boxcox1p_square(x, a):
+    """((1 + x^2)^a - 1) / a, log(1 + x^2) at a = 0."""
+    y = log1p_square(x)
+    if a == 0.0:
+        return y
+    if a == 0.5:
+        return 2.0 * hypot1m1(x)  # exact to the last digits: e^y at a large y isn't
+    if a == 1.0:
+        return x * x
+    return expm1(a * y) / a
+
+
+@function
+def entropy_gap(x, y):
+    """x log(x/y) - x + y; near x = y by the series of u - log(1 + u)."""
+    if x == 0.0:
+        return y
+    u = (y - x) / x
+    if abs(u) < 0.5:
+        return x * x_minus_log1p(u)
+    return (y - x) + x * log_ratio(x, y, x - y, nan)
+
+
+@function
+def log_gap(x, y):
+    """x/y - 1 - log(x/y); near x = y by the series of u - log(1 + u)."""
+    u = (x - y) / y
+    if abs(u) < 0.5:
+        return x_minus_log1p(u)
+    return u - log_ratio(x, y, x - y, nan)
+
+
+@function
+def gauss_tail(x):
+    """e^(-x^2) with x^2 in two parts: rounded to one float it would lose x^2 ulp."""
+    if abs(x) > 27.5:
+        return 0.0 if x == x else x
+    high = math.floor(16.0 * x + 0.5) / 16.0
+    return exp(-high * high) * exp(-(x - high) * (x + high))
+
+
+@function
+def erfc_rest(x):
+    """Half of what the hazard of erfc is above 2x, for x of 1.5 and more: Laplace's continued fraction."""
+    rest = 0.0
+    for k in range(140 if x < 2.0 else 80 if x < 4.0 else 30 if x < 10.0 else 15, 0, -1):
+        rest = 0.5 * k / (x + rest)
+    return rest
+
+
+@function
+def log_erfc(x):
+    """log(erfc(x)): by log1p near 0, by the continued fraction of the hazard for large x."""
+    if x > 1.5:
+        return -x * x - log((x + erfc_rest(x)) * sqrt(math.pi))
+    return log1p(-erf(x)) if abs(x) < 0.5 else log(erfc(x))
+
+
+@function
+def log_half_erfc(x):
+    """log(erfc(x) / 2): towards -infinity by log1p of the other tail."""
+    if x > 1.5:
+        return -x * x - log(2.0 * (x + erfc_rest(x)) * sqrt(math.pi))
+    return log(0.5 * erfc(x)) if x > 0.0 else log1p(-0.5 * erfc(-x))
+
+
+@function
+def erfc_hazard(x):
+    """2 e^(-x^2) / (sqrt(pi) erfc(x))."""
+    if x > 1.5:
+        return 2.0 * (x + erfc_rest(x))
+    return 2.0 / sqrt(math.pi) * gauss_tail(x) / erfc(x)
+
+
+@function
+def erfc_hazard_slope(x):
+    """The derivative h (h - 2x) of the hazard h of erfc."""
+    if x > 1.5:
+        rest = erfc_rest(x)
+        return 4.0 * rest * x + 4.0 * rest * rest
+    h = erfc_hazard(x)
+    return h * (h - 2.0 * x)
+
+
+@function
+def besseli_tail(n, x):
+    """I_n(x) e^-x sqrt(2 pi x) by its asymptotic expansion (DLMF 10.40.1), for x of 30 and more."""
+    term, total = 1.0, 1.0
+    for k in range(1, 40):
+        factor = -(4.0 * n * n - (2.0 * k - 1.0) ** 2) / (8.0 * k * x)
+        term *= factor
+        total += term
+        if abs(term) < 1e-17 * abs(total) or abs(factor) > 1.0:
+            break
+    return total
+
+
+@function
+def log_besseli0(x):
+    """log(I_0(x)): near 0 by log1p of the series without its first term."""
+    x = abs(x)
+    if x < 1.0:
+        quarter = 0.25 * x * x
+        series = 1.0
+        for k in range(12, 1, -1):
+            series = 1.0 + series * quarter / (k * k)
+        return log1p(quarter * series)
+    if x < 30.0:
+        return log(besseli_series(0, x))
+    return x - 0.5 * log(2.0 * math.pi * x) + log(besseli_tail(0, x)) if x < inf else x
+
+
+@function
+def besseli_ratio(x):
+    """I_1(x) / I_0(x)."""
+    far = abs(x)
+    if far < 30.0:
+        # 1 / (2/x + 1 / (4/x + 1 / (6/x + ...))): no term is negative, and no rounding error grows (DLMF 10.33.1).
+        ratio = 0.0
+        for k in range(20 + int(2.0 * far), 0, -1):
+            ratio = far / (2.0 * k + far * ratio)
+        return math.copysign(ratio, x)
+    return math.copysign(besseli_tail(1, far) / besseli_tail(0, far) if far < inf else 1.0, x) if x == x else x
+
+
+# From u^2 on: the coefficients of 1 - r u - r^2 in u = 1/x, where r = I_1/I_0 by its expansion at infinity.
+BESSELI_SLOPE = (
+    0.5, 0.25, 0.375, 0.78125, 2.03125, 6.287109375, 22.53125, 91.731689453125, 418.306640625,
+    2112.7614974975586, 11711.46044921875, 70704.5485754013, 461875.40673828125, 3246384.9033884406,
+    24431241.798706055, 196017082.1258584, 1670297290.8629532, 15065216096.039572, 143391319817.9729,
+    1436322244653.6655, 15103969273540.986, 166366917192891.28, 1915539816086450.0, 2.3011768447837664e+16,
+    2.8793556956322058e+17, 3.746598374515283e+18,
+)
+
+
+@function
+def besseli_ratio_slope(x):
+    """The derivative of r = I_1 / I_0, which is 1 - r/x - r^2; the three cancel for large x."""
+    x = abs(x)
+    if x < 30.0:
+        # I_0^2 - I_1^2 - I_0 I_1 / x = sum of (2m)! / (m!^4 2 (m + 1)^2) (x/2)^2m: no term is negative.
+        quarter = 0.25 * x * x
+        term, total, m = 0.5, 0.5, 0
+        while term > 1e-18 * total:
+            m += 1
+            term *= quarter * (4.0 * m - 2.0) / (m * (m + 1.0) * (m + 1.0))
+            total += term
+        bottom = besseli_series(0, x)
+        return total / bottom / bottom
+    inverse, series = 1.0 / x, 0.0
+    for coefficient in BESSELI_SLOPE[::-1]:
+        series = series * inverse + coefficient
+    return series * inverse * inverse if x == x else x

@@ -31,6 +31,9 @@ FUNCTIONS: dict[Any, str] = {
     sympy.sinh: "sinh",
     sympy.cosh: "cosh",
     sympy.tanh: "tanh",
+    sympy.asinh: "asinh",
+    sympy.acosh: "acosh",
+    sympy.atanh: "atanh",
     sympy.erf: "erf",
     sympy.erfc: "erfc",
     sympy.gamma: "gamma",
@@ -79,6 +82,11 @@ class ScalarPrinter:
                 self.text(arg, SUM) if not arg.is_Relational else self.text(arg, TEST)
                 for arg in sorted(expr.args, key=str)
             ), CHOICE
+        if isinstance(expr, sympy.ITE):  # what SymPy makes of a comparison with a Piecewise
+            test, yes, no = (self.text(arg, TEST) for arg in expr.args)
+            return f"({yes} if {test} else {no})", ATOM
+        if expr in (S.true, S.false):
+            return str(bool(expr)), ATOM
         if isinstance(expr, sympy.Not):
             return f"not {self.text(expr.args[0], ATOM)}", CHOICE
         if expr.is_number and not expr.has(sympy.Function):
@@ -118,7 +126,7 @@ class ScalarPrinter:
         denominator = Integer(1)
         if number.is_Rational and not _is_exact(number):
             denominator, number = Integer(number.q), Integer(number.p)
-        for factor in sorted(rest.args if rest.is_Mul else (rest,), key=_weight):
+        for factor in rest.args if rest.is_Mul else (rest,):
             base, power = factor.as_base_exp()
             if power.is_Integer and power > 0:
                 text = self.text(base, PRODUCT if power == 1 and not base.is_Mul else ATOM)
@@ -189,8 +197,8 @@ class ScalarPrinter:
             return f"({self.text(expr.args[0], SUM)} - {self.text(expr.args[1], PRODUCT)})"
         if isinstance(expr, atoms.ScalarAtom):
             name = expr.row.name
-        elif isinstance(expr, sympy.polygamma) and expr.args[0] in (0, 1):
-            name = ("digamma", "trigamma")[int(expr.args[0])]
+        elif isinstance(expr, sympy.polygamma) and expr.args[0] in (0, 1, 2):
+            name = ("digamma", "trigamma", "tetragamma")[int(expr.args[0])]
             self.used.add(name)
             return f"{name}({self.text(expr.args[1])})"
         elif isinstance(expr, sympy.besseli) and expr.args[0] in (0, 1, 2):
@@ -216,9 +224,3 @@ class ScalarPrinter:
 def _is_exact(number: Rational) -> bool:
     """Whether a fraction is a float: its denominator is a power of two."""
     return int(number.q) & (int(number.q) - 1) == 0
-
-
-def _weight(factor: Expr) -> tuple[bool, bool, str]:
-    """Parameters and counts first, functions last: the order in which a person writes a product."""
-    base = factor.as_base_exp()[0]
-    return (bool(base.is_Function), not base.is_Symbol, str(factor))
