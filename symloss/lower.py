@@ -201,7 +201,9 @@ class _Lowering:
             ):
                 unless = self._condition(term.args[0][1], inner)
                 term = term.args[1][0]
-            name = self.names.of(node, "max" if isinstance(node, ArgMax) else None)
+            # The place of a maximum is found in its loop; the maximum has its own name there.
+            largest = Max(node.body, *node.indices) if isinstance(node, ArgMax) else node
+            name = self.names.of(largest)
             place = None
             if isinstance(node, (Max, ArgMax)) and node.bodies in places:
                 place = self.names.fixed(places[node.bodies], f"{name}_at")

@@ -76,10 +76,9 @@ class Names:
             self._given[expr] = self.unique(wanted)
         return self._given[expr]
 
-    def of(self, expr: Any, prefix: str | None = None) -> Symbol:
+    def of(self, expr: Any) -> Symbol:
         """The name of `expr`, made from its shape unless the author named it."""
-        author = self._author.get(anonymous(expr))
-        return self.fixed(expr, author or (f"{prefix}_{describe(expr.body)}" if prefix else describe(expr)))
+        return self.fixed(expr, self._author.get(anonymous(expr)) or describe(expr))
 
     def loops(self, indices: tuple[Index, ...], scope: Scope) -> tuple[Index, ...]:
         """Loop variables: loops that follow each other share theirs, a loop in a loop has its own."""

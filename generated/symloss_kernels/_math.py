@@ -489,9 +489,9 @@ def erfc_hazard_slope(x):
     """The derivative h (h - 2x) of the hazard h of erfc."""
     if x > 1.5:
         rest = erfc_rest(x)
-        return 4.0 * rest * x + 4.0 * rest * rest
+        return 4.0 * rest * x + 4.0 * rest * rest if x < inf else 2.0
     h = erfc_hazard(x)
-    return h * (h - 2.0 * x)
+    return h * (h - 2.0 * x) if h != 0.0 else 0.0
 
 
 @function
