@@ -64,4 +64,3 @@ def _plain(expr: Expr) -> tuple[Expr, dict[Expr, Expr]]:
 
     plain = rewrite(expr, flatten)
     return plain, {name: node for node, name in names.items()}
-

@@ -20,8 +20,9 @@ from sympy.core.parameters import distribute
 from symloss import atoms as a
 from symloss.differentiate import Form, diagonal, differentiate, direction, partial, written
 from symloss.index import Delta, Entry, Index, Max, Min, rewrite, substitute, walk
+from symloss.matching import Rule, Shape, negated
 from symloss.roles import Input, Loss
-from symloss.rules import GUARD, LIFT, STABILISE, Rule, Shape, negated
+from symloss.rules import GUARD, LIFT, STABILISE
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ def _inlined() -> str:
 
 
 def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
-    from symloss.printers.numba_cpu import module
     from symloss.printers.describe import describe
+    from symloss.printers.numba_cpu import module
 
     loss = derivation.loss
     head = f"{_comment(_LOSS, loss.file)}\n# It compiles in functions of _math.py, version {_inlined()}."

@@ -304,18 +304,24 @@ def trigamma_right(x):
 
 
 @function
+def square_error(x):
+    """x^2 - the float beside it, exactly (Dekker 1971)."""
+    split = x * 134217729.0
+    high = split - (split - x)
+    low = x - high
+    return ((high * high - x * x) + 2.0 * high * low) + low * low
+
+
+@function
 def besseli_series(n, x):
     """The modified Bessel function I_n by its power series: every term is positive.
 
-    The k-th term has the k-th power of x^2/4, so `lost`, the rounding error of that square (Dekker 1971), is
-    put back through the sum of the terms' derivatives.
+    The k-th term has the k-th power of x^2/4, so `lost`, the rounding error of that square, is put
+    back through the sum of the terms' derivatives.
     """
     half = 0.5 * x
     quarter = half * half
-    split = half * 134217729.0
-    high = split - (split - half)
-    low = half - high
-    lost = ((high * high - quarter) + 2.0 * high * low) + low * low
+    lost = square_error(half)
     term = 1.0
     for k in range(1, n + 1):
         term *= half / k
@@ -386,7 +392,7 @@ def tetragamma(x):
 @function
 def bose(x):
     """e^x / (1 - e^x) for x < 0, as 1 / (e^-x - 1)."""
-    return 1.0 / expm1(-x)
+    return 1.0 / expm1(-x) if x != 0.0 else inf
 
 
 @function
@@ -413,7 +419,7 @@ def log1p_square(x):
 def boxcox1p_square(x, a):
     """((1 + x^2)^a - 1) / a, log(1 + x^2) at a = 0."""
     y = log1p_square(x)
-    if a == 0.0:
+    if a == 0.0 or abs(a * y) < 1e-17:  # there the limit is exact, and a y could vanish
         return y
     if a == 0.5:
         return 2.0 * hypot1m1(x)  # exact to the last digits: e^y at a large y isn't
@@ -439,7 +445,7 @@ def log_gap(x, y):
     u = (x - y) / y
     if abs(u) < 0.5:
         return x_minus_log1p(u)
-    return u - log_ratio(x, y, x - y, nan)
+    return u - log_ratio(x, y, x - y, nan) if u < inf else u
 
 
 @function
@@ -549,14 +555,17 @@ BESSELI_SLOPE = (
 def besseli_ratio_slope(x):
     """The derivative of r = I_1 / I_0, which is 1 - r/x - r^2; the three cancel for large x."""
     x = abs(x)
-    if x < 30.0:
+    if x < 25.0:
         # I_0^2 - I_1^2 - I_0 I_1 / x = sum of (2m)! / (m!^4 2 (m + 1)^2) (x/2)^2m: no term is negative.
         quarter = 0.25 * x * x
-        term, total, m = 0.5, 0.5, 0
+        term, total, carry, slope, m = 0.5, 0.5, 0.0, 0.0, 0
         while term > 1e-18 * total:
             m += 1
             term *= quarter * (4.0 * m - 2.0) / (m * (m + 1.0) * (m + 1.0))
-            total += term
+            total, carry = add(total, carry, term)
+            slope += m * term
+        if quarter > 1e-30:
+            total += carry + slope * (square_error(0.5 * x) / quarter)
         bottom = besseli_series(0, x)
         return total / bottom / bottom
     inverse, series = 1.0 / x, 0.0
