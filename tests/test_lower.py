@@ -1,0 +1,360 @@
+"""Programs: what is hoisted, shared and fused, what is kept, and which outputs are sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from sympy import Symbol
+
+from symloss.catalog import standard
+from symloss.derive import Derivation, derive
+from symloss.index import Binder, Entry, Index, is_count, walk
+from symloss.lower import lower
+from symloss.program import (
+    ENTRIES,
+    Accumulator,
+    Assign,
+    If,
+    Keep,
+    Load,
+    Loop,
+    Program,
+    Reduce,
+    Statement,
+    Store,
+)
+from symloss.spec import Label, Prediction, Sum, Target, index, loss
+
+LOSSES = sorted(standard().names())
+
+
+@cache
+def derivation(name: str) -> Derivation:
+    return derive(standard().loss(name))
+
+
+@cache
+def program(name: str, entry: str) -> Program:
+    return lower(derivation(name), entry)
+
+
+def of(spec, entry: str = "value") -> Program:
+    return lower(derive(spec.trace()), entry)
+
+
+def statements(
+    body: tuple[Statement, ...], loops: tuple[str, ...] = ()
+) -> Iterator[tuple[Statement, tuple[str, ...]]]:
+    """Every statement, with the loop variables around it."""
+    for statement in body:
+        yield statement, loops
+        if isinstance(statement, (Reduce, Loop)):
+            yield from statements(statement.body, (*loops, *(i.name for i in statement.loops)))
+        if isinstance(statement, If):
+            for _, branch in statement.branches:
+                yield from statements(branch, loops)
+
+
+def count(found: Program, kind: type) -> int:
+    return sum(isinstance(statement, kind) for statement, _ in statements(found.body))
+
+
+def expressions(statement: Statement) -> list:
+    if isinstance(statement, Reduce):
+        return [a.term for a in statement.accumulators] + [
+            a.unless for a in statement.accumulators if a.unless is not None
+        ]
+    if isinstance(statement, If):
+        return [test for test, _ in statement.branches if test is not None]
+    return [statement.value] if isinstance(statement, (Assign, Keep, Store)) else []
+
+
+ALL = [(name, entry) for name in LOSSES for entry in ENTRIES]
+
+
+@pytest.mark.parametrize(("name", "entry"), ALL)
+def test_names_are_set_before_they_are_used(name, entry):
+    """In the order of the statements, and only inside the loop or branch where they are set."""
+    found = program(name, entry)
+    given = set(found.loss.dims) | {p.name for p in found.loss.parameters}
+
+    def check(body: tuple[Statement, ...], known: set[str]) -> None:
+        known = set(known)
+        for statement in body:
+            inner = (
+                known | {i.name for i in statement.loops} if isinstance(statement, (Reduce, Loop)) else known
+            )
+            own: set[str] = set()
+            if isinstance(statement, (Reduce, Loop)):
+                check(statement.body, inner)
+                own = {s.name.name for s, _ in statements(statement.body) if isinstance(s, (Load, Assign))}
+                own |= {
+                    a.name.name
+                    for s, _ in statements(statement.body)
+                    if isinstance(s, Reduce)
+                    for a in s.accumulators
+                }
+            for expr in expressions(statement):
+                assert not expr.has(Binder)
+                arrays = {node.base.name for node in walk(expr) if isinstance(node, Entry)}
+                names = {s.name for s in expr.free_symbols} - arrays
+                assert names <= inner | own, (statement, names - inner - own)
+                assert arrays <= set(found.scratch)
+            if isinstance(statement, If):
+                for _, branch in statement.branches:
+                    check(branch, known)
+            if isinstance(statement, (Load, Assign)):
+                known.add(statement.name.name)
+            if isinstance(statement, Reduce):
+                known |= {a.name.name for a in statement.accumulators}
+                known |= {a.place.name for a in statement.accumulators if a.place is not None}
+
+    check(found.body, given)
+    assert found.entry == entry
+
+
+@pytest.mark.parametrize(("name", "entry"), ALL)
+def test_every_output_is_stored_and_every_array_is_filled(name, entry):
+    found = program(name, entry)
+    predictions = [p.name for p in found.loss.predictions]
+    assert list(found.outputs) == [
+        f"{kind}_{p}" for kind in ENTRIES[entry] if kind != "value" for p in predictions
+    ]
+    stored = {s.output for s, _ in statements(found.body) if isinstance(s, Store)}
+    assert stored == set(found.outputs)
+    kept = [s.array for s, _ in statements(found.body) if isinstance(s, Keep)]
+    assert sorted(kept) == sorted(found.scratch)
+    valued = {s.name.name for s, _ in statements(found.body) if isinstance(s, Assign)}
+    assert ("value" in valued) == found.has_value
+    assert set(found.sparse) <= set(found.outputs)
+
+
+@pytest.mark.parametrize(("name", "entry"), ALL)
+def test_a_name_means_one_thing(name, entry):
+    """In one scope it is set once; where another loop sets it again, to the same."""
+    found, meaning = program(name, entry), {}
+
+    def check(body: tuple[Statement, ...]) -> None:
+        own = [s.name.name for s in body if isinstance(s, (Assign, Load))]
+        assert len(set(own)) == len(own)
+        for statement in body:
+            if isinstance(statement, Assign) and statement.name.name != "value":
+                value = statement.value.xreplace(meaning)
+                assert meaning.setdefault(statement.name, value) == value
+            for inner in (
+                [b for _, b in statement.branches]
+                if isinstance(statement, If)
+                else [getattr(statement, "body", ())]
+            ):
+                check(inner)
+
+    check(found.body)
+
+
+# --- fusion ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "reductions"),
+    [
+        # the maximum, then the sum of the others: the gradient needs no pass of its own
+        ("softmax_cross_entropy", "value", 2),
+        ("softmax_cross_entropy", "value_and_grad", 2),
+        ("softmax_cross_entropy", "grad_and_hess", 2),
+        ("softmax_cross_entropy", "hvp", 2),
+        ("softmax_focal", "grad_and_hess", 2),
+        ("kl_divergence", "value_and_grad", 1),
+        ("center", "value_and_grad", 1),
+        ("center", "grad", 0),
+        ("l2_norm", "value_and_grad", 2),  # the largest for the scale, then the squares
+        ("l2_norm", "hvp", 2),
+        ("mse", "value_and_grad", 0),
+        ("softmax_center", "value_and_grad", 3),
+    ],
+)
+def test_passes_over_a_row(name, entry, reductions):
+    assert count(program(name, entry), Reduce) == reductions
+
+
+@pytest.mark.parametrize("entry", ["value", "value_and_grad", "grad_and_hess"])
+@pytest.mark.parametrize(
+    "name", ["softmax_cross_entropy", "softmax_focal", "kl_divergence", "l2_norm", "huber"]
+)
+def test_an_element_is_stored_once(name, entry):
+    found = program(name, entry)
+    loops = [s for s, _ in statements(found.body) if isinstance(s, Loop)]
+    assert len(loops) <= 1  # gradient and curvature share their loop
+    if loops:
+        assert {s.output for s, _ in statements(loops[0].body) if isinstance(s, Store)} == set(found.outputs)
+
+
+@loss
+def moments(x: Prediction["K"], y: Target["K"]):
+    k = index("K")
+    return Sum(x[k] * y[k], k) / (Sum(x[k] ** 2, k) + Sum(y[k] ** 2, k))
+
+
+def test_reductions_that_do_not_need_each_other_share_a_loop():
+    (reduce,) = [s for s, _ in statements(of(moments).body) if isinstance(s, Reduce)]
+    assert [a.op for a in reduce.accumulators] == ["sum"] * 3
+    assert sum(isinstance(s, Load) for s in reduce.body) == 2  # each element is read once
+
+
+# --- hoisting and sharing ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "entry"), ALL)
+def test_what_does_not_depend_on_the_index_is_outside_the_loop(name, entry):
+    """Every function, power or sum in a loop has something in it that the loop sets."""
+    for statement, _ in statements(program(name, entry).body):
+        if not isinstance(statement, (Loop, Reduce)):
+            continue
+        own = {index.name for index in statement.loops}
+        for inner, _ in statements(statement.body):
+            own |= {inner.name.name} if isinstance(inner, (Load, Assign)) else set()
+            own |= {a.name.name for a in inner.accumulators} if isinstance(inner, Reduce) else set()
+            own |= {index.name for index in inner.loops} if isinstance(inner, (Loop, Reduce)) else set()
+        inside = [*statement.body, statement] if isinstance(statement, Reduce) else statement.body
+        for expr in (e for part in inside if not isinstance(part, (Loop, If)) for e in expressions(part)):
+            for node in walk(expr):
+                if node.is_Pow and node.exp.is_negative:
+                    continue  # a quotient stays whole: times a reciprocal it would be rounded twice
+                if (
+                    (node.is_Function or node.is_Add or node.is_Pow)
+                    and not node.is_Piecewise
+                    and not is_count(node)
+                ):
+                    assert own & {symbol.name for symbol in node.free_symbols}, node
+
+
+@loss
+def repeats(x: Prediction, y: Target):
+    from sympy import exp, log
+
+    r = x - y
+    return log(1 + exp(r) ** 2) * (x - y) ** 2 + (x - y) ** 4
+
+
+def test_what_occurs_twice_has_a_name_the_authors():
+    found = of(repeats, "grad_and_hess")
+    named = {s.name.name: s.value for s, _ in statements(found.body) if isinstance(s, Assign)}
+    x, y = Symbol("x_i", real=True), Symbol("y_i", real=True)
+    assert named["r"] == x - y
+    assert [value for name, value in named.items() if value == x - y] == [x - y]
+    assert not any(value.has(x - y) for name, value in named.items() if name != "r")
+
+
+def test_branches_are_shared_by_value_and_gradient():
+    found = program("huber", "value_and_grad")
+    (branch,) = [s for s in found.body if isinstance(s, If)]
+    assert len(branch.branches) == 2
+    for _, body in branch.branches:
+        assert {s.name.name for s in body if isinstance(s, Assign)} >= {"value"}
+        assert [s.output for s in body if isinstance(s, Store)] == ["grad_prediction"]
+
+
+def test_inputs_are_read_in_front_of_the_branches():
+    for entry in ENTRIES:
+        found = program("binary_focal", entry)
+        inside = [
+            s for top in found.body if isinstance(top, If) for _, b in top.branches for s, _ in statements(b)
+        ]
+        assert not any(isinstance(s, Load) for s in inside)
+
+
+# --- scratch arrays, updates ------------------------------------------------------------------------------------------
+
+
+def test_gram_matrices_are_kept():
+    found = program("gram_style", "grad")
+    assert sorted(found.scratch.values()) == [("C", "C"), ("C", "C")]
+    assert program("gram_style", "value").scratch == {}
+    keeps = [(s, around) for s, around in statements(found.body) if isinstance(s, Keep)]
+    assert all(len(around) == 2 for _, around in keeps)
+    # no product of three loops over C, C and the pixels lies in the loop that stores: 2 (C C P) + C P C in all
+    stores = [around for s, around in statements(found.body) if isinstance(s, Store)]
+    assert all(len(around) == 3 for around in stores)
+
+
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in ("gram_style", "perceptual")])
+def test_no_scratch_array_where_none_is_needed(name):
+    assert all(program(name, entry).scratch == {} for entry in ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "sparse"),
+    [
+        ("center", "grad", ("grad_centers",)),
+        ("center", "grad_and_hess", ("grad_centers", "hess_centers")),
+        ("center", "hvp", ("hvp_centers",)),
+        ("softmax_center", "grad", ("grad_centers",)),
+        ("sparse_cross_entropy", "value_and_grad", ("grad_prediction",)),
+        ("softmax_cross_entropy", "grad", ()),
+        ("mse", "grad", ()),
+    ],
+)
+def test_sparse_outputs(name, entry, sparse):
+    found = program(name, entry)
+    assert found.sparse == sparse
+    for statement, around in statements(found.body):
+        if isinstance(statement, Store) and statement.output in sparse:
+            assert len(around) < len(statement.indices)  # the label's index is no loop
+
+
+def test_an_update_of_one_entry_leaves_that_entry_out_of_the_loop():
+    found = program("softmax_cross_entropy", "grad")
+    loop, update = [s for s, _ in statements(found.body) if isinstance(s, Store)]
+    assert loop.unless is not None and update.unless is None
+    (place,) = update.indices
+    assert place in loop.unless.args
+
+
+@loss
+def two_labels(x: Prediction["K"], one: Label["K"], other: Label["K"]):
+    from sympy import exp
+
+    k = index("K")
+    return exp(x[one] - x[other]) / Sum(exp(x[k]), k)
+
+
+def test_two_labels_make_two_updates():
+    found = of(two_labels, "grad")
+    stores = [s for s, _ in statements(found.body) if isinstance(s, Store)]
+    places = [str(index) for s in stores for index in s.indices]
+    assert any("one" in place for place in places) and any("other" in place for place in places)
+
+
+def test_the_position_of_the_maximum_comes_with_the_maximum():
+    found = program("softmax_cross_entropy", "value")
+    first, second = [s for s, _ in statements(found.body) if isinstance(s, Reduce)]
+    (largest,) = first.accumulators
+    assert isinstance(largest, Accumulator) and largest.op == "max" and largest.place is not None
+    (rest,) = second.accumulators
+    assert rest.op == "sum" and rest.unless is not None and largest.place in rest.unless.free_symbols
+
+
+@pytest.mark.parametrize("name", ["softmax_focal", "gram_style", "contrastive", "standardized_mse"])
+def test_lowering_again_gives_the_same(name):
+    again = lower(derive(standard().loss(name)), "grad_and_hess")
+    assert str(again.body) == str(program(name, "grad_and_hess").body)
+
+
+def test_names_of_indices_do_not_meet_inputs():
+    @loss
+    def awkward(k: Prediction["K"], i: Target["K"]):
+        j = index("K")
+        return Sum((k[j] - i[j]) ** 2, j)
+
+    found = of(awkward, "value_and_grad")
+    loops = {
+        index.name for s, _ in statements(found.body) if isinstance(s, (Loop, Reduce)) for index in s.loops
+    }
+    assert loops.isdisjoint({"k", "i"})
+    assert all(
+        isinstance(index, Index)
+        for s, _ in statements(found.body)
+        if isinstance(s, Loop)
+        for index in s.loops
+    )

@@ -1,0 +1,340 @@
+"""The kernels' functions against mpmath: in ulp over the floats, and at their edges."""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import cache
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+from numba import njit
+from symloss_kernels import _math as functions
+
+from symloss.ulp import from_ordinal, to_ordinal, ulp, ulp_error
+
+INF, NAN, TINY = math.inf, math.nan, 5e-324
+#: Where the functions change their method, or mpmath and a float part ways.
+HARD = (-745.13, -36.74, -2.0, -0.5, -math.log(2), -0.25, -1e-8, -1e-300, 1e-300, 1e-8, 0.25, 0.5, math.log(2), 0.9,
+        1.0, 1.4616321449683622, 2.0, 8.0, 10.0, 18.02, 20.0, 30.0, 33.23, 700.0, 709.0)  # fmt: skip
+
+
+@cache
+def function(name: str):
+    """The compiled function; what `_math` takes from Python's `math` is compiled here as kernels compile it."""
+    found = getattr(functions, name)
+    return found if hasattr(found, "py_func") else njit(lambda x: found(x), error_model="numpy")
+
+
+def numbers(low: float, high: float, count: int, seed: int) -> list[float]:
+    """Floats between two bounds: over their ordinals, evenly near 0, and the hard ones with their neighbours."""
+    draw = random.Random(seed)
+    first, last = to_ordinal(low, "float64"), to_ordinal(high, "float64")
+    found = [float(from_ordinal(draw.randint(first, last), "float64")) for _ in range(count)]
+    for reach in (1.0, 40.0):
+        found += [draw.uniform(max(low, -reach), min(high, reach)) for _ in range(count // 2)]
+    for x in HARD:
+        if low < x < high:
+            place = to_ordinal(x, "float64")
+            found += [float(from_ordinal(place + step, "float64")) for step in (-1, 0, 1)]
+    return [x for x in found if low <= x <= high] + [low, high]
+
+
+def precise(reference, *args: float):
+    """The reference, with digits for what is left of 1 after the smallest and the largest argument."""
+    sizes = [abs(math.log10(abs(x))) for x in args if x]
+    with mp.workdps(60 + 2 * int(max(sizes, default=0))):
+        return mpf(reference(*map(mpf, args)))
+
+
+def hazard_slope(x):
+    hazard = 2 * mpmath.exp(-x * x) / mpmath.sqrt(mpmath.pi) / mpmath.erfc(x)
+    return hazard * (hazard - 2 * x)
+
+
+def bessel_slope(x):
+    ratio = mpmath.besseli(1, x) / mpmath.besseli(0, x)
+    return (1 + mpmath.besseli(2, x) / mpmath.besseli(0, x)) / 2 - ratio**2
+
+
+# (function, reference, from, to, bound in ulp)
+ONE_NUMBER = [
+    ("sigmoid", lambda x: 1 / (1 + mpmath.exp(-x)), -745.0, 1e308, 2),
+    ("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), -745.0, 1e308, 2),
+    ("log1mexp", lambda x: mpmath.log(-mpmath.expm1(x)), -745.0, -TINY, 2),
+    ("over_expm1", lambda x: x / mpmath.expm1(x), -1e308, 750.0, 2),
+    ("logcosh", lambda x: mpmath.log(mpmath.cosh(x)), -1e3, 1e3, 2),
+    ("sech2", lambda x: mpmath.sech(x) ** 2, -372.0, 372.0, 2),
+    ("hypot1", lambda x: mpmath.sqrt(1 + x * x), -1e308, 1e308, 2),
+    ("hypot1m1", lambda x: mpmath.sqrt(1 + x * x) - 1, -1e308, 1e308, 2),
+    ("x_minus_log1p", lambda x: x - mpmath.log1p(x), -1 + 2**-53, 1e308, 4),
+    ("expm1_minus_x", lambda x: mpmath.expm1(x) - x, -1e308, 709.0, 4),
+    ("lgamma", mpmath.loggamma, 1e-300, 1e300, 8),
+    ("digamma", mpmath.digamma, 1e-300, 1e300, 8),
+    ("trigamma", lambda x: mpmath.psi(1, x), 1e-150, 1e300, 8),
+    ("besseli0", lambda x: mpmath.besseli(0, x), -713.0, 713.0, 8),
+    ("besseli1", lambda x: mpmath.besseli(1, x), -713.0, 713.0, 8),
+    ("besseli2", lambda x: mpmath.besseli(2, x), -713.0, 713.0, 8),
+    ("erf", mpmath.erf, -1e3, 1e3, 8),
+    ("erfc", mpmath.erfc, -1e3, 26.5, 8),
+    ("gamma", mpmath.gamma, 1e-300, 171.0, 8),
+    ("tetragamma", lambda x: mpmath.psi(2, x), 1e-100, 1e150, 8),
+    ("bose", lambda x: 1 / mpmath.expm1(-x), -708.0, -TINY, 2),
+    ("tilt", lambda x: x / mpmath.sqrt(1 + x * x), -1e300, 1e300, 2),
+    ("log1p_square", lambda x: mpmath.log1p(x * x), -1e300, 1e300, 2),
+    (
+        "erfc_hazard",
+        lambda x: 2 * mpmath.exp(-x * x) / mpmath.sqrt(mpmath.pi) / mpmath.erfc(x),
+        -26.0,
+        100.0,
+        8,
+    ),
+    ("erfc_hazard_slope", hazard_slope, -26.0, 100.0, 8),
+    ("log_erfc", lambda x: mpmath.log(mpmath.erfc(x)), -26.0, 100.0, 8),
+    (
+        "log_half_erfc",
+        lambda x: mpmath.log1p(-mpmath.erfc(-x) / 2) if x < 0 else mpmath.log(mpmath.erfc(x) / 2),
+        -26.0,
+        100.0,
+        8,
+    ),
+    ("log_besseli0", lambda x: mpmath.log(mpmath.besseli(0, x)), -1e4, 1e4, 8),
+    ("besseli_ratio", lambda x: mpmath.besseli(1, x) / mpmath.besseli(0, x), -1e4, 1e4, 8),
+    ("besseli_ratio_slope", bessel_slope, -1e4, 1e4, 8),
+    ("exp", mpmath.exp, -745.0, 709.7, 2),
+    ("expm1", mpmath.expm1, -745.0, 709.7, 2),
+    ("log", mpmath.log, TINY, 1e308, 2),
+    ("log1p", mpmath.log1p, -1 + 2**-53, 1e308, 2),
+    ("sqrt", mpmath.sqrt, 0.0, 1e308, 0.5),
+    ("sinh", mpmath.sinh, -709.0, 709.0, 2),
+    ("cosh", mpmath.cosh, -709.0, 709.0, 2),
+    ("tanh", mpmath.tanh, -1e3, 1e3, 2),
+    ("sin", mpmath.sin, -1e6, 1e6, 2),
+    ("cos", mpmath.cos, -1e6, 1e6, 2),
+    ("tan", mpmath.tan, -1e6, 1e6, 2),
+    ("asin", mpmath.asin, -1.0, 1.0, 2),
+    ("acos", mpmath.acos, -1.0, 1.0, 2),
+    ("asinh", mpmath.asinh, -1e300, 1e300, 2),
+    ("acosh", mpmath.acosh, 1.0, 1e300, 2),
+    ("atanh", mpmath.atanh, -1 + 2**-53, 1 - 2**-53, 2),
+    ("atan", mpmath.atan, -1e300, 1e300, 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "low", "high", "bound"), ONE_NUMBER, ids=[c[0] for c in ONE_NUMBER]
+)
+def test_functions_of_one_number(name, reference, low, high, bound):
+    compute = function(name)
+    errors = {
+        x: ulp_error(compute(x), precise(reference, x), "float64")
+        for x in numbers(low, high, 100, seed=len(name))
+    }
+    worst = max(errors, key=lambda x: errors[x])
+    assert errors[worst] <= bound, f"{name}({worst!r}) is {compute(worst)!r}: {errors[worst]:.3g} ulp"
+
+
+def test_digamma_is_relatively_exact_at_its_root():
+    compute, place = function("digamma"), to_ordinal(functions.ROOT, "float64")
+    near = [float(from_ordinal(place + step, "float64")) for step in (-1000, -3, -2, -1, 0, 1, 2, 3, 1000)]
+    assert max(ulp_error(compute(x), precise(mpmath.digamma, x), "float64") for x in near) <= 2
+
+
+def test_the_slope_of_digamma_is_what_its_comment_says():
+    """The polynomial against digamma(x) / (x - root), to the last bit of a double."""
+    with mp.workdps(50):
+        root = mpmath.findroot(mpmath.digamma, mpf(functions.ROOT))
+        assert abs(root - functions.ROOT - functions.ROOT_LOW) < mpf("1e-32")
+        for n in range(21):
+            x = 1 + mpf(n) / 20
+            exact = mpmath.digamma(x) / (x - root)
+            assert (
+                abs(mpmath.polyval([mpf(c) for c in functions.SLOPE[::-1]], 2 * x - 3) / exact - 1) < 2.0**-52
+            )
+
+
+@pytest.mark.parametrize("name", ["digamma", "trigamma", "lgamma"])
+def test_reflected_functions_keep_an_absolute_error(name):
+    """Left of 0 the reflection's two terms may cancel: the error is measured against the larger."""
+    reference = {"digamma": mpmath.digamma, "trigamma": lambda x: mpmath.psi(1, x),
+                 "lgamma": lambda x: mpmath.log(abs(mpmath.gamma(x)))}[name]  # fmt: skip
+    compute, draw = function(name), random.Random(7)
+    for x in [draw.uniform(-30, 0) for _ in range(100)] + [-0.5, -1.25, -20.75]:
+        exact = precise(reference, x)
+        slope = precise(lambda t: mpmath.diff(reference, t), x)  # pi x is rounded: the input's own last digit
+        assert abs(compute(x) - exact) <= 16 * (
+            ulp(exact, "float64") + abs(slope) * ulp(x, "float64") + 2**-52
+        )
+
+
+def pairs(count: int, seed: int) -> list[tuple[float, float]]:
+    """Two positive numbers: far apart, near each other, and a few ulp apart."""
+    draw, found = random.Random(seed), []
+    largest = to_ordinal(1e300, "float64")
+    for n in range(count):
+        a = float(from_ordinal(draw.randint(1, largest), "float64")) if n % 2 else draw.uniform(0, 1)
+        found.append((a, float(from_ordinal(draw.randint(1, largest), "float64"))))
+        found.append((a, a * (1 + draw.uniform(-0.6, 0.6))))
+        found.append((a, float(from_ordinal(to_ordinal(a, "float64") + draw.randint(0, 9), "float64"))))
+    return [(a, b) for a, b in found if a > 0 and b > 0]
+
+
+def test_log_ratio():
+    compute = function("log_ratio")
+    for a, b in pairs(60, seed=1):
+        exact = precise(lambda a, b: mpmath.log(a / b), a, b)
+        assert ulp_error(compute(a, b, a - b, -INF), exact, "float64") <= 2, (a, b)
+
+
+def test_gaps():
+    for name, reference in (("entropy_gap", lambda x, y: x * mpmath.log(x / y) - x + y),
+                            ("log_gap", lambda x, y: x / y - 1 - mpmath.log(x / y))):  # fmt: skip
+        compute = function(name)
+        for x, y in pairs(60, seed=3):
+            exact = precise(reference, x, y)
+            if exact < 1e308:
+                assert ulp_error(compute(x, y), exact, "float64") <= 8, (name, x, y)
+
+
+def test_logaddexp():
+    """Where the two have one sign: else the larger and its correction may cancel, to an absolute error."""
+    compute, draw = function("logaddexp"), random.Random(5)
+    for _ in range(200):
+        x, y = draw.uniform(-800, 800), draw.uniform(-800, 800)
+        exact = precise(lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)), x, y)
+        assert abs(compute(x, y) - exact) <= 2 * ulp(max(abs(exact), abs(max(x, y)), 1.0), "float64"), (x, y)
+
+
+def test_box_cox_of_a_square():
+    """The rounding of an exponent a log(1 + x^2) costs as many ulp as it is large."""
+    compute, draw = function("boxcox1p_square"), random.Random(6)
+    for n in range(200):
+        x = draw.uniform(-50, 50) if n % 2 else 10.0 ** draw.uniform(-150, 100)
+        a = draw.choice([0.0, 0.5, 1.0, -1.0, 1e-8, -1e-300, draw.uniform(-1, 1)])
+        exact = precise(
+            lambda x, a: mpmath.log1p(x * x) if a == 0 else mpmath.expm1(a * mpmath.log1p(x * x)) / a, x, a
+        )
+        bound = 4 * (1 + abs(a * math.log1p(x * x)))
+        assert ulp_error(compute(x, a), exact, "float64") <= bound, (x, a)
+
+
+def test_box_cox():
+    """Where a log(1 + t) is below 1, so that rounding it is harmless; beyond, the error grows with it."""
+    compute, draw = function("boxcox1p"), random.Random(2)
+    for n in range(200):
+        t = draw.uniform(-0.9, 3) if n % 2 else 10.0 ** draw.uniform(-300, 0)
+        a = draw.choice([0.0, 0.5, -0.5, 1.0, 1e-8, -1e-300, draw.uniform(-1, 1)]) / max(
+            1.0, abs(math.log1p(t))
+        )
+        exact = precise(
+            lambda t, a: mpmath.log1p(t) if a == 0 else mpmath.expm1(a * mpmath.log1p(t)) / a, t, a
+        )
+        assert ulp_error(compute(t, a), exact, "float64") <= 4, (t, a)  # two products and two functions
+
+
+# (function, arguments, what it must give)
+EDGES = [
+    ("sigmoid", [(0.0,), (INF,), (-INF,), (-800.0,), (1e308,), (NAN,)], [0.5, 1.0, 0.0, 0.0, 1.0, NAN]),
+    ("softplus", [(INF,), (-INF,), (-800.0,), (1e308,), (NAN,)], [INF, 0.0, 0.0, 1e308, NAN]),
+    ("log1mexp", [(0.0,), (-INF,), (-800.0,), (NAN,), (-TINY,)], [-INF, 0.0, 0.0, NAN, math.log(TINY)]),
+    ("over_expm1", [(0.0,), (INF,), (-INF,), (TINY,), (800.0,), (NAN,)], [1.0, 0.0, INF, 1.0, 0.0, NAN]),
+    ("times0", [(0.0, INF), (0.0, -INF), (0.0, NAN), (NAN, 0.0), (2.0, INF), (2.0, 3.0)],
+     [0.0, 0.0, NAN, NAN, INF, 6.0]),
+    ("ratio0", [(0.0, 0.0), (0.0, NAN), (NAN, 0.0), (1.0, 0.0), (-1.0, 0.0), (6.0, 3.0), (0.0, INF)],
+     [0.0, NAN, NAN, INF, -INF, 2.0, 0.0]),
+    ("log_ratio", [(0.0, 0.0, 0.0, 7.0), (0.0, 1.0, -1.0, 7.0), (1.0, 0.0, 1.0, 7.0), (NAN, 0.0, NAN, 7.0),
+                   (0.0, NAN, NAN, 7.0), (NAN, 1.0, NAN, 7.0), (1.0, NAN, NAN, 7.0), (INF, 1.0, INF, 7.0)],
+     [7.0, -INF, INF, NAN, NAN, NAN, NAN, INF]),
+    ("logcosh", [(0.0,), (INF,), (-INF,), (1e308,), (1e-200,), (NAN,)], [0.0, INF, INF, 1e308, 0.0, NAN]),
+    ("sech2", [(0.0,), (INF,), (-INF,), (1e308,), (NAN,)], [1.0, 0.0, 0.0, 0.0, NAN]),
+    ("hypot1", [(0.0,), (INF,), (-INF,), (1e200,), (TINY,), (NAN,)], [1.0, INF, INF, 1e200, 1.0, NAN]),
+    ("hypot1m1", [(0.0,), (INF,), (-INF,), (1e200,), (1e-200,), (NAN,)], [0.0, INF, INF, 1e200, 0.0, NAN]),
+    ("boxcox1p", [(0.5, 0.0), (-1.0, 0.0), (-1.0, 2.0), (-1.0, -1.0), (0.0, 3.0), (INF, 0.5), (NAN, 0.0)],
+     [math.log1p(0.5), -INF, -0.5, -INF, 0.0, INF, NAN]),
+    ("x_minus_log1p", [(0.0,), (-1.0,), (INF,), (TINY,), (NAN,), (-2.0,)], [0.0, INF, INF, 0.0, NAN, NAN]),
+    ("expm1_minus_x", [(0.0,), (INF,), (-INF,), (TINY,), (NAN,)], [0.0, INF, INF, 0.0, NAN]),
+    ("digamma", [(0.0,), (-3.0,), (INF,), (NAN,), (TINY,)], [NAN, NAN, INF, NAN, -INF]),
+    ("trigamma", [(0.0,), (-3.0,), (INF,), (NAN,), (TINY,)], [INF, INF, 0.0, NAN, INF]),
+    ("lgamma", [(1.0,), (2.0,), (INF,), (NAN,)], [0.0, 0.0, INF, NAN]),
+    ("besseli0", [(0.0,), (INF,), (-INF,), (800.0,), (NAN,)], [1.0, INF, INF, INF, NAN]),
+    ("besseli1", [(0.0,), (INF,), (-INF,), (TINY * 4,), (NAN,)], [0.0, INF, -INF, TINY * 2, NAN]),
+    ("besseli2", [(0.0,), (INF,), (-INF,), (1e-200,), (NAN,)], [0.0, INF, INF, 0.0, NAN]),
+    ("tetragamma", [(INF,), (NAN,), (TINY,)], [0.0, NAN, -INF]),
+    ("bose", [(-INF,), (-800.0,), (0.0,), (NAN,)], [0.0, 0.0, INF, NAN]),
+    ("logaddexp", [(-INF, -INF), (INF, 1.0), (INF, -INF), (1.0, -INF), (800.0, 800.0), (NAN, 1.0), (-INF, NAN)],
+     [-INF, INF, INF, 1.0, 800 + math.log(2), NAN, NAN]),
+    ("tilt", [(0.0,), (INF,), (-INF,), (1e200,), (TINY,), (NAN,)], [0.0, 1.0, -1.0, 1.0, TINY, NAN]),
+    ("log1p_square", [(0.0,), (INF,), (-INF,), (NAN,)], [0.0, INF, INF, NAN]),
+    ("boxcox1p_square", [(0.0, 2.0), (3.0, 1.0), (INF, 0.0), (INF, -1.0), (NAN, 1.0), (1e-200, 0.3)],
+     [0.0, 9.0, INF, 1.0, NAN, 0.0]),
+    ("entropy_gap", [(0.0, 2.0), (2.0, 0.0), (0.0, 0.0), (3.0, 3.0), (NAN, 1.0), (0.0, NAN), (NAN, 0.0)],
+     [2.0, INF, 0.0, 0.0, NAN, NAN, NAN]),
+    ("log_gap", [(0.0, 2.0), (2.0, 0.0), (3.0, 3.0), (NAN, 1.0), (1.0, NAN)], [INF, INF, 0.0, NAN, NAN]),
+    ("erfc_hazard", [(-INF,), (INF,), (-30.0,), (NAN,)], [0.0, INF, 0.0, NAN]),
+    ("erfc_hazard_slope", [(-INF,), (INF,), (1e300,), (-30.0,), (NAN,)], [0.0, 2.0, 2.0, 0.0, NAN]),
+    ("log_erfc", [(-INF,), (INF,), (0.0,), (NAN,)], [math.log(2), -INF, 0.0, NAN]),
+    ("log_half_erfc", [(-INF,), (INF,), (-30.0,), (NAN,)], [0.0, -INF, 0.0, NAN]),
+    ("log_besseli0", [(0.0,), (INF,), (-INF,), (NAN,)], [0.0, INF, INF, NAN]),
+    ("besseli_ratio", [(0.0,), (INF,), (-INF,), (TINY * 2,), (NAN,)], [0.0, 1.0, -1.0, TINY, NAN]),
+    ("besseli_ratio_slope", [(0.0,), (INF,), (-INF,), (NAN,)], [0.5, 0.0, 0.0, NAN]),
+    ("sign", [(3.0,), (-3.0,), (0.0,), (INF,), (-INF,), (NAN,)], [1.0, -1.0, 0.0, 1.0, -1.0, NAN]),
+    ("larger", [(1.0, 2.0), (NAN, 2.0), (2.0, NAN), (-INF, INF)], [2.0, NAN, NAN, INF]),
+    ("smaller", [(1.0, 2.0), (NAN, 2.0), (2.0, NAN), (-INF, INF)], [1.0, NAN, NAN, -INF]),
+    ("power", [(0.0, 0.0), (0.0, 2.0), (0.0, -1.0), (2.0, 0.5), (0.0, 0.5)], [1.0, 0.0, INF, math.sqrt(2), 0.0]),
+    ("shift", [(INF, INF), (-INF, -INF), (1.0, INF), (3.0, 1.0), (NAN, 1.0)], [0.0, 0.0, -INF, 2.0, NAN]),
+    ("scale_of", [(0.0,), (INF,), (-INF,), (NAN,), (1.0,), (0.25,), (TINY,), (1e308,)],
+     [1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 2.0**1000, 2.0**-1000]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments", "wanted"), EDGES, ids=[case[0] for case in EDGES])
+def test_edges(name, arguments, wanted):
+    compute = function(name)
+    got = [float(compute(*args)) for args in arguments]
+    np.testing.assert_array_equal(got, wanted)  # NaN meets NaN
+
+
+@pytest.mark.parametrize("exponent", range(-1000, 1001, 125))
+def test_scaling_is_exact(exponent):
+    x = math.ldexp(0.7, exponent)
+    scaled = x * function("scale_of")(x)
+    assert 0.25 <= scaled < 1 or abs(exponent) >= 1000
+    assert scaled / function("scale_of")(x) == x
+
+
+@njit(error_model="numpy")
+def compensated(terms):
+    """A sum as kernels make it."""
+    total, carry = 0.0, 0.0
+    for term in terms:
+        total, carry = functions.add(total, carry, term)
+    return functions.finish(total, carry)
+
+
+def test_compensated_sums():
+    draw = np.random.default_rng(0)
+    half = draw.normal(size=500) * 10.0 ** draw.integers(-4, 5, 500)
+    terms = draw.permutation(np.concatenate([half, -half * (1 + 1e-9 * draw.normal(size=500))]))
+    exact = math.fsum(terms)
+    condition = math.fsum(abs(terms)) / abs(exact)
+    assert condition > 1e8
+    assert compensated(terms) == exact
+    assert float(np.sum(terms)) != exact  # else the test would show nothing
+    assert compensated(np.array([1.0, 1e100, 1.0, -1e100])) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("terms", "wanted"),
+    [([], 0.0), ([INF, 1.0], INF), ([1.0, -INF, 1e308], -INF), ([INF, -INF], NAN), ([1.0, NAN, 2.0], NAN),
+     ([1e308, 1e308], INF)],
+)  # fmt: skip
+def test_sums_of_what_is_not_finite(terms, wanted):
+    np.testing.assert_array_equal(compensated(np.array(terms, dtype=float)), wanted)
+
+
+def test_every_public_function_is_tested():
+    tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {"add", "finish"}
+    constants = {"empty", "float64", "inf", "nan", "kernel"}
+    assert set(functions.__all__) - constants - tested == set()
