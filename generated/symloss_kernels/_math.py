@@ -8,7 +8,30 @@ the same name: exact to about an ulp over its whole domain, NaN for NaN, and the
 """
 
 import math
-from math import acos, acosh, asin, asinh, atan, atanh, cos, cosh, erf, erfc, exp, expm1, gamma, inf, log, log1p, nan, sin, sinh, sqrt, tan, tanh
+from math import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    gamma,
+    inf,
+    log,
+    log1p,
+    nan,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+)
 
 from numba import njit
 from numpy import empty, float64
