@@ -20,6 +20,7 @@ from sympy.logic.boolalg import BooleanFunction
 from symloss.derive import Derivation, Output
 from symloss.index import Binder, Entry, Index, Max, Min, Product, Size, Sum, substitute
 from symloss.primitive import ArgMax, primitive
+from symloss.products import of_inputs, of_output
 from symloss.program import (
     ENTRIES,
     Accumulator,
@@ -28,12 +29,15 @@ from symloss.program import (
     Keep,
     Load,
     Loop,
+    Matrix,
+    MatrixProduct,
     Program,
     Reduce,
     Store,
 )
 from symloss.roles import LabelIndex
 from symloss.scope import Names, Scope
+from symloss.separate import separated
 from symloss.sharing import (
     canonical_key,
     depth_of,
@@ -45,10 +49,10 @@ from symloss.sharing import (
 )
 
 
-def lower(derivation: Derivation, entry: str) -> Program:
-    """The Program of one entry point of a derived loss."""
+def lower(derivation: Derivation, entry: str, products: bool = False) -> Program:
+    """The Program of one entry point of a derived loss; `products` leaves matrix products to the caller."""
     with distribute(False):
-        return _Lowering(derivation, entry).program()
+        return _Lowering(derivation, entry, products).program()
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,18 @@ class _Target:
 class _Lowering:
     """Lowers the outputs of one entry point."""
 
-    def __init__(self, derivation: Derivation, entry: str) -> None:
+    def __init__(self, derivation: Derivation, entry: str, products: bool) -> None:
         self.loss, self.entry = derivation.loss, entry
         chosen = [output for output in derivation.outputs if output.kind in ENTRIES[entry]]
-        self.targets = [_Target(o.name, o.indices, primitive(o.expr)) for o in _in_order(chosen, entry)]
-        outputs = {target.name for target in self.targets}
+        self.targets = [
+            _Target(o.name, o.indices, separated(primitive(o.expr))) for o in _in_order(chosen, entry)
+        ]
+        self.before: dict[tuple[Matrix, Matrix], MatrixProduct] = {}
+        self.after: list[MatrixProduct] = []
+        self.factors: dict[str, tuple[str, ...]] = {}
+        if products:
+            self._leave_products()
+        outputs = {target.name for target in self.targets} | {p.into for p in self.before.values()}
         self.names = Names(self.loss, outputs, {primitive(e): n for e, n in derivation.names.items()})
         self.scratch: dict[str, tuple[str, ...]] = {}
         self.arrays: dict[Expr, str] = {}
@@ -79,10 +90,47 @@ class _Lowering:
         """Lower everything."""
         sample = Scope(None, frozenset())
         self._emit(sample, self.targets)
-        outputs = tuple(target.name for target in self.targets if target.name != "value")
+        stored = [target.name for target in self.targets if target.name != "value"]
         return Program(
-            self.loss, self.entry, tuple(sample.statements), outputs, tuple(self.sparse), dict(self.scratch)
+            self.loss,
+            self.entry,
+            tuple(sample.statements),
+            tuple(name for name in stored if name not in self.factors),
+            tuple(self.sparse),
+            dict(self.scratch),
+            tuple(self.before.values()),
+            tuple(self.after),
+            dict(self.factors),
         )
+
+    # --- matrix products ----------------------------------------------------------------------------------
+
+    def _leave_products(self) -> None:
+        """Take the matrix products out of the targets."""
+        targets = []
+        for target in self.targets:
+            expr = of_inputs(target.expr, self.loss, self._product)
+            if target.name != "value":
+                expr, products = of_output(target.name, target.indices, expr, self.loss)
+                for product, factor in products:
+                    self.after.append(product)
+                    self.factors[factor.name] = tuple(index.dim for index in factor.indices)
+                    targets.append(_Target(factor.name, factor.indices, factor.expr))
+                if products and expr == 0:
+                    continue
+            targets.append(_Target(target.name, target.indices, expr))
+        # Outputs in their order, and then what later products are made of.
+        self.targets = sorted(targets, key=lambda target: target.name in self.factors)
+
+    def _product(self, left: Matrix, right: Matrix, indices: tuple[Any, ...]) -> str:
+        """The name of the matrix that two inputs make."""
+        if (left, right) not in self.before:
+            name = f"{left.array}_by_{right.array}"
+            same = sum(product.into.startswith(name) for product in self.before.values())
+            name += f"_{same + 1}" if same else ""
+            dims = tuple(index.dim for index in indices)
+            self.before[left, right] = MatrixProduct(name, left, right, dims=dims)
+        return self.before[left, right].into
 
     # --- targets ------------------------------------------------------------------------------------------
 

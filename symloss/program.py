@@ -7,7 +7,7 @@ of its arrays, and the arithmetic's type.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sympy import Expr, Symbol
 from sympy.core.function import Function
@@ -123,11 +123,37 @@ Statement = Load | Assign | Reduce | Loop | Keep | Store | If
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """An array as a matrix: its first `rows` core axes are the rows, the others the columns, or the
+    reverse."""
+
+    array: str
+    rows: int
+    transposed: bool
+
+
+@dataclass(frozen=True)
+class MatrixProduct:
+    """The matrix `into` = left @ right, or into += left @ right if it `adds`, sample by sample.
+
+    `dims` are the dimensions of a matrix that isn't an output.
+    """
+
+    into: str
+    left: Matrix
+    right: Matrix
+    adds: bool = False
+    dims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Program:
     """One entry point of a loss: `entry` is value, grad, value_and_grad, grad_and_hess or hvp.
 
     `scratch` maps the names of scratch arrays to their dimensions. `outputs` names what is stored besides
-    the value, in order; `sparse` names those of which only some entries are, and always by addition.
+    the value, in order; `sparse` names those of which only some entries are, and always by addition. Products
+    in `before` are computed from inputs and read by the body, as arrays called `into`; those in `after` are
+    computed from `factors`, matrices that the body writes (with their dimensions), and make outputs.
     """
 
     loss: Loss
@@ -136,6 +162,9 @@ class Program:
     outputs: tuple[str, ...]
     sparse: tuple[str, ...]
     scratch: dict[str, tuple[str, ...]]
+    before: tuple[MatrixProduct, ...] = ()
+    after: tuple[MatrixProduct, ...] = ()
+    factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def has_value(self) -> bool:

@@ -62,7 +62,7 @@ def _stage(loss: Loss, derivation: Derivation | None, stage: str) -> Iterator[st
         from symloss.program import ENTRIES
 
         for entry in ENTRIES:
-            yield from outline(lower(derivation, entry))
+            yield from outline(lower(derivation, entry, products=True))
     elif stage == "kernel":
         from symloss.targets import TARGETS
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from symloss.printers.text import text
-from symloss.program import Assign, If, Keep, Load, Loop, Program, Reduce, Statement, Store
+from symloss.program import Assign, If, Keep, Load, Loop, MatrixProduct, Program, Reduce, Statement, Store
 
 
 def outline(program: Program) -> Iterator[str]:
@@ -14,7 +14,14 @@ def outline(program: Program) -> Iterator[str]:
     yield f"{program.entry}:"
     for name, dims in program.scratch.items():
         yield f"    scratch {name}[{', '.join(dims)}]"
+    yield from _indented(_product(product) for product in program.before)
     yield from _indented(_all(program.body))
+    yield from _indented(_product(product) for product in program.after)
+
+
+def _product(product: MatrixProduct) -> str:
+    left, right = (f"{m.array}{'^T' if m.transposed else ''}" for m in (product.left, product.right))
+    return f"{product.into} {'+=' if product.adds else '='} {left} @ {right}"
 
 
 def _all(statements: Iterable[Statement]) -> Iterator[str]:
@@ -27,7 +34,7 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _at(name: str, indices: tuple[Any, ...]) -> str:
-    return f"{name}[{', '.join(map(text, indices))}]" if indices else name
+    return f"{name}[{', '.join(map(str, indices))}]" if indices else name
 
 
 def _unless(condition: Any) -> str:

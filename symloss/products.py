@@ -1,0 +1,169 @@
+"""Finds the matrix products in a loss, which a BLAS library computes many times faster than a loop.
+
+A sum over shared indices of a product of two arrays, whose other indices have nothing in common, is one:
+
+    sum_hw  x[c, h, w] y[d, h, w]         two inputs, into a matrix over (c, d) that the kernel reads
+    sum_d   A[c, d] x[d, h, w]            a matrix that the kernel writes, and an input, into an output
+
+The first kind is computed before the kernel, the second after it; in between, the kernel does everything
+else. What isn't of this form stays a loop. The indices that an array sums over must stand together, in front
+or at the end, so that the array is a matrix without being copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sympy import Add, Expr, Mul, Symbol, expand_mul
+from sympy.core.parameters import distribute
+
+from symloss.index import Entry, Index, Sum, rewrite, substitute
+from symloss.program import Matrix, MatrixProduct
+from symloss.roles import LabelIndex, Loss
+
+
+class Factor(NamedTuple):
+    """A matrix that the kernel writes for a product after it: its name, indices and formula."""
+
+    name: str
+    indices: tuple[Index, ...]
+    expr: Expr
+
+
+class _Split(NamedTuple):
+    """An input's indices: those that are summed, and its own."""
+
+    summed: tuple[Expr, ...]
+    own: tuple[Expr, ...]
+    summed_first: bool
+
+
+def of_inputs(expr: Expr, loss: Loss, name_of: Callable[[Matrix, Matrix, tuple[Expr, ...]], str]) -> Expr:
+    """`expr` with every product of two inputs replaced by an entry of the matrix that it makes.
+
+    Args:
+        expr: an output's formula, in plain reductions.
+        loss: whose inputs they are.
+        name_of: gives the matrix of two factors its name, told its indices; for the same factors the same.
+    """
+
+    def replace(node: Expr) -> Expr:
+        if not isinstance(node, Sum):
+            return node
+        (body,), summed = node.open()
+        found = [_of_two(term, summed, loss) for term in Add.make_args(body)]
+        terms = []
+        for parts in found:
+            if parts is None:
+                return node
+            left, right, indices, coefficient = parts
+            terms.append(coefficient * Entry(Symbol(name_of(left, right, indices), real=True), *indices))
+        return Add(*terms)
+
+    return rewrite(expr, replace)
+
+
+def _of_two(
+    term: Expr, summed: Sequence[Index], loss: Loss
+) -> tuple[Matrix, Matrix, tuple[Expr, ...], Expr] | None:
+    """A term as two inputs, both as matrices, with the indices of their product and a number before it."""
+    factors = Mul.make_args(term)
+    entries = [factor for factor in factors if _is_input(factor, loss)]
+    number = Mul(*(factor for factor in factors if factor not in entries))
+    if len(entries) != 2 or not number.is_number:
+        return None
+    entries.sort(key=lambda entry: entry.base.name)
+    left, right = (_split(entry, summed) for entry in entries)
+    if left is None or right is None or left.summed != right.summed or set(left.own) & set(right.own):
+        return None
+    rows = _as_matrix(entries[0], left, summed_in_rows=False)
+    columns = _as_matrix(entries[1], right, summed_in_rows=True)
+    return rows, columns, (*left.own, *right.own), number
+
+
+def of_output(
+    name: str, indices: tuple[Index, ...], expr: Expr, loss: Loss
+) -> tuple[Expr, list[tuple[MatrixProduct, Factor]]]:
+    """What is left of an output without its products, and the products, each with what the kernel writes for
+    it.
+
+    Args:
+        name: the output's.
+        indices: its free indices.
+        expr: its formula.
+        loss: whose inputs occur in it.
+    """
+    rest: list[Expr] = []
+    found: dict[Matrix, list[tuple[tuple[Index, ...], Expr]]] = {}
+    for term in Add.make_args(expr):
+        parts = _times_input(term, indices, loss)
+        if parts is None:
+            rest.append(term)
+            continue
+        for right, own, formula in parts:
+            found.setdefault(right, []).append((own, formula))
+    products = []
+    for number, (right, formulas) in enumerate(found.items(), 1):
+        own = formulas[0][0]
+        with distribute(False):
+            terms = [substitute(formula, dict(zip(other, own, strict=True))) for other, formula in formulas]
+            factor = Factor(f"{name}_factor" + (f"_{number}" if number > 1 else ""), own, Add(*terms))
+        left = Matrix(factor.name, len(own) - right.rows, False)
+        products.append((MatrixProduct(name, left, right, bool(rest) or number > 1), factor))
+    return Add(*rest), products
+
+
+def _times_input(
+    term: Expr, indices: tuple[Index, ...], loss: Loss
+) -> list[tuple[Matrix, tuple[Index, ...], Expr]] | None:
+    """A term of an output as matrices times inputs: each input, and its matrix's indices and formula."""
+    sums = [factor for factor in Mul.make_args(term) if isinstance(factor, Sum)]
+    if len(sums) != 1:
+        return None
+    (body,), summed = sums[0].open()
+    coefficient = Mul(*(factor for factor in Mul.make_args(term) if factor is not sums[0]))
+    parts = []
+    for product in Add.make_args(body if body.is_Mul else expand_mul(body, deep=False)):
+        columns = [
+            (factor, split)
+            for factor in Mul.make_args(product)
+            if _is_input(factor, loss) and (split := _split(factor, summed)) is not None
+            # The input's own indices must be the output's last ones.
+            and split.summed_first and split.own == indices[len(indices) - len(split.own) :]
+        ]  # fmt: skip
+        if len(columns) != 1:
+            return None
+        entry, split = columns[0]
+        rows = indices[: len(indices) - len(split.own)]
+        formula = Mul(coefficient, *(factor for factor in Mul.make_args(product) if factor is not entry))
+        if not rows or set(split.own) & formula.free_symbols:
+            return None
+        parts.append((_as_matrix(entry, split, summed_in_rows=True), (*rows, *split.summed), formula))
+    return parts
+
+
+def _is_input(expr: Expr, loss: Loss) -> bool:
+    """Whether an expression is an entry of an input, or of a vector, that no label picks."""
+    names = {i.name for i in loss.inputs if i.kind != "label"}
+    names |= {f"vector_{i.name}" for i in loss.predictions}
+    return (
+        isinstance(expr, Entry)
+        and expr.base.name in names
+        and len(set(expr.indices)) == len(expr.indices)
+        and all(isinstance(i, Index) and not isinstance(i, LabelIndex) for i in expr.indices)
+    )
+
+
+def _split(entry: Entry, summed: Sequence[Index]) -> _Split | None:
+    """The indices of an input that sums over all of `summed` and has indices of its own, apart from them."""
+    over = tuple(i for i in entry.indices if i in summed)
+    own = tuple(i for i in entry.indices if i not in summed)
+    if not own or set(over) != set(summed) or entry.indices not in ((*over, *own), (*own, *over)):
+        return None
+    return _Split(over, own, entry.indices == (*over, *own))
+
+
+def _as_matrix(entry: Any, split: _Split, summed_in_rows: bool) -> Matrix:
+    first = split.summed if split.summed_first else split.own
+    return Matrix(entry.base.name, len(first), split.summed_first != summed_in_rows)
