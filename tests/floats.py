@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from symloss_kernels import _math
+from symloss_kernels import _lanes, _math
+from symloss_kernels._lanes import LANES
+from symloss_kernels._memory import load, put, run
 from sympy import Basic, Symbol
 from sympy.core.parameters import distribute
 
@@ -24,12 +26,43 @@ START = {Sum: 0.0, Product: 1.0, Max: -math.inf, Min: math.inf}
 @cache
 def function(name: str):
     """A function of the kernels, compiled."""
+    found = getattr(_math, name, None) or getattr(_lanes, name)
+    if not callable(found) or hasattr(found, "py_func"):
+        return found
+    return njit(lambda *args: found(*args), error_model="numpy")
+
+
+@cache
+def _on_lanes(name: str, arity: int):
     found = getattr(_math, name)
-    return (
-        found
-        if not callable(found) or hasattr(found, "py_func")
-        else njit(lambda x: found(x), error_model="numpy")
-    )
+
+    @njit(error_model="numpy")
+    def one(x, result):
+        for start in range(0, x.size, LANES):
+            place = run(start, x.size)
+            put(result, (place,), found(load(x, (place,), None)), None)
+
+    @njit(error_model="numpy")
+    def two(x, y, result):
+        for start in range(0, x.size, LANES):
+            place = run(start, x.size)
+            put(result, (place,), found(load(x, (place,), None), load(y, (place,), None)), None)
+
+    @njit(error_model="numpy")
+    def four(x, y, u, v, result):
+        for start in range(0, x.size, LANES):
+            place = run(start, x.size)
+            a, b = load(x, (place,), None), load(y, (place,), None)
+            put(result, (place,), found(a, b, load(u, (place,), None), load(v, (place,), None)), None)
+
+    return {1: one, 2: two, 4: four}[arity]
+
+
+def on_lanes(name: str, *arrays: Any) -> np.ndarray:
+    """A function of the kernels on the lanes of arrays of one dtype."""
+    result = np.empty_like(arrays[0])
+    _on_lanes(name, len(arrays))(*arrays, result)
+    return result
 
 
 def in_floats(expr: Any, point: Mapping[str, Any], at: Mapping[Index, int] | None = None) -> float:
