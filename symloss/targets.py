@@ -51,12 +51,23 @@ def _modules() -> tuple[str, ...]:
     return tuple(sorted(name for name in found if name not in (_INIT, _CATALOG)))
 
 
+#: The modules that kernels compile in.
+_COMPILED_IN = ("_coefficients", "_elementary", "_lanes", "_math", "_memory", "_precision", "_special")
+
+
 @cache
 def _inlined() -> str:
     """A hash of what the kernels compile in: Numba's cache looks at the kernel's own file only."""
     env = environment()
     assert env.loader is not None
-    return digest(env.loader.get_source(env, "kernels/_math.py.jinja")[0])[:16]
+    paths = [f"kernels/{name}.py.jinja" for name in _COMPILED_IN]
+    return digest("".join(env.loader.get_source(env, path)[0] for path in paths if path in _modules()))[:16]
+
+
+def _version(template: str) -> str:
+    """What a module that compiles something says of what it compiles in."""
+    compiles = template == "kernels/_checks.py.jinja"
+    return f"\n# It compiles in functions of the package, version {_inlined()}." if compiles else ""
 
 
 def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
@@ -64,7 +75,7 @@ def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
     from symloss.printers.numba_cpu import module
 
     loss = derivation.loss
-    head = f"{_comment(_LOSS, loss.file)}\n# It compiles in functions of _math.py, version {_inlined()}."
+    head = f"{_comment(_LOSS, loss.file)}\n# It compiles in functions of the package, version {_inlined()}."
     text, sparse = module(derivation, head)
     entry = {"name": loss.name, "title": loss.title, "description": describe(derivation, sparse)}
     return {f"cpu/{loss.name}.py": File(text, _LOSS, loss.file)}, entry
@@ -83,7 +94,7 @@ def _package(entries: Sequence[Entry], package: str) -> Files:
     }
     for template in _modules():
         path = template.removeprefix("kernels/").removesuffix(".jinja")
-        files[path] = File(render(template, header=_comment(template)), template)
+        files[path] = File(render(template, header=_comment(template) + _version(template)), template)
     return files
 
 

@@ -500,8 +500,11 @@ def test_weight_zero_leaves_a_sample_out_though_it_is_infinite_or_nan(name):
         extra = {"vector": joined([v[keep] for v in vector])} if entry == "hvp" else {}
         alone = flat(made.call(entry, made.at(keep), weight=weight[keep], **extra))
         for a, b in zip(found, alone, strict=True):
-            same_bits(a[keep] if np.ndim(a) else a, b, entry)
-            assert np.ndim(a) == 0 or not a[[2, 5]].any()
+            if np.ndim(a) and np.shape(a)[0] == N:
+                same_bits(a[keep], b, entry)
+                assert not a[[2, 5]].any()
+            else:  # a sum over the samples, which lie in other lanes now: an ulp or two
+                close(a, b, 1e-15, entry)
 
 
 LABELLED = [n for n in sk.__all__ if any(i.kind == "label" for i in getattr(sk, n).info.inputs)]

@@ -21,194 +21,134 @@ import numpy as np
 import pytest
 
 TEMPLATES = Path(__file__).parent.parent / "templates" / "kernels"
-MODULES = ("_info", "_arrays", "_checks", "_help", "_outputs", "_runtime")
+MODULES = ("_arrays", "_checks", "_help", "_info", "_lanes", "_memory", "_operands", "_outputs", "_products", "_runtime",
+           "_threads")  # fmt: skip
 
-MATH = {
-    "plain": "def kernel(function):\n    return function\n",
-    "numba": "from numba import njit\n\nkernel = njit(nogil=True, error_model='numpy')\n",
-}
+# Kernels in plain Python, in the form that the runtime calls: an input or output that all samples share has no axis of
+# samples, and what goes there is added.
+PLAIN = """
+import numpy as np
 
-HUBER = """
-from .._math import kernel
+def own(array, i, core):
+    return array[i] if array.ndim > core else array
 
-@kernel
-def value(prediction, target, delta, weight, values):
-    total = 0.0
-    for i in range(len(prediction)):
-        w = weight[i] if len(weight) > 0 else 1.0
+def put(array, i, core, value):
+    if array.ndim > core:
+        array[i] = value
+    else:
+        array += value
+
+def kept(values, i, value):
+    if values is not None:
+        values[i] = value
+    return value
+
+def weighed(samples, weight):
+    for i in range(samples):
+        w = 1.0 if weight is None else weight[i]
         if w != 0.0:
-            r = float(prediction[i]) - float(target[i])
-            l = w * (r * r / 2 if abs(r) <= delta else delta * (abs(r) - delta / 2))
-            total += l
-            if len(values) > 0:
-                values[i] = l
-    return total
-
-@kernel
-def grad(prediction, target, delta, weight, scale, grads, add):
-    for i in range(len(prediction)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            r = float(prediction[i]) - float(target[i])
-            g = w * scale * (r if abs(r) <= delta else delta * np.sign(r))
-            if add:
-                grads[i] += g
-            else:
-                grads[i] = g
-
-@kernel
-def value_and_grad(prediction, target, delta, weight, scale, values, grads, add):
-    total = 0.0
-    for i in range(len(prediction)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            r = float(prediction[i]) - float(target[i])
-            l = w * (r * r / 2 if abs(r) <= delta else delta * (abs(r) - delta / 2))
-            g = w * scale * (r if abs(r) <= delta else delta * np.sign(r))
-            total += l
-            if len(values) > 0:
-                values[i] = l
-            if add:
-                grads[i] += g
-            else:
-                grads[i] = g
-    return total
-
-@kernel
-def grad_and_hess(prediction, target, delta, weight, scale, grads, hesses, add):
-    for i in range(len(prediction)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            r = float(prediction[i]) - float(target[i])
-            g = w * scale * (r if abs(r) <= delta else delta * np.sign(r))
-            h = w * scale * (1.0 if abs(r) <= delta else 0.0)
-            if add:
-                grads[i] += g
-                hesses[i] += h
-            else:
-                grads[i] = g
-                hesses[i] = h
-
-@kernel
-def hvp(prediction, target, delta, vector, weight, scale, hvps, add):
-    for i in range(len(prediction)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            r = float(prediction[i]) - float(target[i])
-            h = w * scale * (vector[i] if abs(r) <= delta else 0.0)
-            if add:
-                hvps[i] += h
-            else:
-                hvps[i] = h
+            yield i, w
 """
 
-SOFTMAX = """
-from .._math import kernel
+HUBER = (
+    PLAIN
+    + """
+def terms(samples, prediction, target, delta, weight):
+    for i, w in weighed(samples, weight):
+        r = float(own(prediction, i, 0)) - float(own(target, i, 0))
+        yield i, w, r, abs(r) <= delta
 
-@kernel
-def value(logits, label, weight, values):
-    total = 0.0
-    for i in range(len(logits)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            top = -np.inf
-            for k in range(logits.shape[1]):
-                top = max(top, logits[i, k])
-            s = 0.0
-            for k in range(logits.shape[1]):
-                s += np.exp(float(logits[i, k] - top))
-            l = w * (np.log(s) + top - logits[i, label[i]])
-            total += l
-            if len(values) > 0:
-                values[i] = l
-    return total
+def value(samples, prediction, target, delta, weight, values):
+    return sum(
+        kept(values, i, w * (r * r / 2 if near else delta * (abs(r) - delta / 2)))
+        for i, w, r, near in terms(samples, prediction, target, delta, weight)
+    )
 
-@kernel
-def value_and_grad(logits, label, weight, scale, values, grads, add):
-    total = value(logits, label, weight, values)
-    for i in range(len(logits)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            top = -np.inf
-            for k in range(logits.shape[1]):
-                top = max(top, logits[i, k])
-            s = 0.0
-            for k in range(logits.shape[1]):
-                s += np.exp(float(logits[i, k] - top))
-            for k in range(logits.shape[1]):
-                g = w * scale * (np.exp(float(logits[i, k] - top)) / s - (k == label[i]))
-                if add:
-                    grads[i, k] += g
-                else:
-                    grads[i, k] = g
-    return total
+def grad(samples, prediction, target, delta, weight, scale, grads):
+    for i, w, r, near in terms(samples, prediction, target, delta, weight):
+        put(grads, i, 0, w * scale * (r if near else delta * np.sign(r)))
 
-@kernel
-def grad(logits, label, weight, scale, grads, add):
-    value_and_grad(logits, label, weight, scale, np.empty(0), grads, add)
+def value_and_grad(samples, prediction, target, delta, weight, scale, values, grads):
+    grad(samples, prediction, target, delta, weight, scale, grads)
+    return value(samples, prediction, target, delta, weight, values)
+
+def grad_and_hess(samples, prediction, target, delta, weight, scale, grads, hesses):
+    grad(samples, prediction, target, delta, weight, scale, grads)
+    for i, w, r, near in terms(samples, prediction, target, delta, weight):
+        put(hesses, i, 0, w * scale * near)
+
+def hvp(samples, prediction, target, delta, vector, weight, scale, hvps):
+    for i, w, r, near in terms(samples, prediction, target, delta, weight):
+        put(hvps, i, 0, w * scale * near * own(vector, i, 0))
 """
+)
 
-CENTER = """
-from .._math import kernel
+SOFTMAX = (
+    PLAIN
+    + """
+def row(logits, i):
+    z = own(logits, i, 1).astype(float)
+    e = np.exp(z - z.max())
+    return z, e, e.sum()
 
-@kernel
-def value(features, centers, label, weight, values):
+def value(samples, logits, label, weight, values):
     total = 0.0
-    for i in range(len(features)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            l = 0.0
-            for d in range(features.shape[1]):
-                l += float(features[i, d] - centers[i, label[i], d]) ** 2 / 2
-            total += w * l
-            if len(values) > 0:
-                values[i] = w * l
+    for i, w in weighed(samples, weight):
+        z, e, s = row(logits, i)
+        total += kept(values, i, w * (np.log(s) + z.max() - z[own(label, i, 0)]))
     return total
 
-@kernel
-def grad(features, centers, label, weight, scale, grad_features, grad_centers, add_features, add_centers):
-    for i in range(len(features)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            for d in range(features.shape[1]):
-                r = w * scale * float(features[i, d] - centers[i, label[i], d])
-                if add_features:
-                    grad_features[i, d] += r
-                else:
-                    grad_features[i, d] = r
-                grad_centers[i, label[i], d] -= r
+def grad(samples, logits, label, weight, scale, grads):
+    for i, w in weighed(samples, weight):
+        z, e, s = row(logits, i)
+        put(grads, i, 1, w * scale * (e / s - (np.arange(len(z)) == own(label, i, 0))))
 
-@kernel
-def value_and_grad(features, centers, label, weight, scale, values, gf, gc, af, ac):
-    grad(features, centers, label, weight, scale, gf, gc, af, ac)
-    return value(features, centers, label, weight, values)
+def value_and_grad(samples, logits, label, weight, scale, values, grads):
+    grad(samples, logits, label, weight, scale, grads)
+    return value(samples, logits, label, weight, values)
 
-@kernel
-def grad_and_hess(features, centers, label, weight, scale, gf, gc, hf, hc, af, ac):
-    grad(features, centers, label, weight, scale, gf, gc, af, ac)
-    for i in range(len(features)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            for d in range(features.shape[1]):
-                if af:
-                    hf[i, d] += w * scale
-                else:
-                    hf[i, d] = w * scale
-                hc[i, label[i], d] += w * scale
-
-@kernel
-def hvp(features, centers, label, vf, vc, weight, scale, hf, hc, af, ac):
-    for i in range(len(features)):
-        w = weight[i] if len(weight) > 0 else 1.0
-        if w != 0.0:
-            for d in range(features.shape[1]):
-                r = w * scale * float(vf[i, d] - vc[i, label[i], d])
-                if af:
-                    hf[i, d] += r
-                else:
-                    hf[i, d] = r
-                hc[i, label[i], d] -= r
+value_narrow, grad_narrow, value_and_grad_narrow = value, grad, value_and_grad
 """
+)
+
+CENTER = (
+    PLAIN
+    + """
+def residuals(samples, features, centers, label, weight):
+    for i, w in weighed(samples, weight):
+        t = own(label, i, 0)
+        yield i, w, t, own(features, i, 1).astype(float) - own(centers, i, 2)[t]
+
+def value(samples, features, centers, label, weight, values):
+    return sum(
+        kept(values, i, w * (r @ r) / 2) for i, w, t, r in residuals(samples, features, centers, label, weight)
+    )
+
+def grad(samples, features, centers, label, weight, scale, grad_features, grad_centers):
+    for i, w, t, r in residuals(samples, features, centers, label, weight):
+        put(grad_features, i, 1, w * scale * r)
+        own(grad_centers, i, 2)[t] -= w * scale * r
+
+def value_and_grad(samples, features, centers, label, weight, scale, values, gf, gc):
+    grad(samples, features, centers, label, weight, scale, gf, gc)
+    return value(samples, features, centers, label, weight, values)
+
+def grad_and_hess(samples, features, centers, label, weight, scale, gf, gc, hf, hc):
+    grad(samples, features, centers, label, weight, scale, gf, gc)
+    for i, w, t, r in residuals(samples, features, centers, label, weight):
+        put(hf, i, 1, w * scale)
+        own(hc, i, 2)[t] += w * scale
+
+def hvp(samples, features, centers, label, vf, vc, weight, scale, hf, hc):
+    for i, w, t, _ in residuals(samples, features, centers, label, weight):
+        r = w * scale * (own(vf, i, 1).astype(float) - own(vc, i, 2)[t])
+        put(hf, i, 1, r)
+        own(hc, i, 2)[t] -= r
+
+value_narrow, grad_narrow, value_and_grad_narrow = value, grad, value_and_grad
+grad_and_hess_narrow, hvp_narrow = grad_and_hess, hvp
+"""
+)
 
 
 def described(name, title, signature, inputs, **more):
@@ -271,8 +211,8 @@ LOSSES = [
 ]
 
 
-def build(folder, flavour):
-    """Render the runtime around the kernels above, as a package called after the flavour."""
+def build(folder):
+    """Render the runtime around the kernels above, as a package."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -280,7 +220,7 @@ def build(folder, flavour):
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    package = folder / f"{flavour}_kernels"
+    package = folder / "plain_kernels"
     (package / "cpu").mkdir(parents=True)
     header = "# A header."
     for name in MODULES:
@@ -292,18 +232,16 @@ def build(folder, flavour):
     (package / "__init__.py").write_text(init.render(header=header, losses=titles, package=package.name))
     catalog = environment.get_template("_catalog.py.jinja")
     (package / "_catalog.py").write_text(catalog.render(header=header, descriptions=LOSSES))
-    (package / "_math.py").write_text(MATH[flavour])
     kernels = {"huber": HUBER, "softmax": SOFTMAX, "center": CENTER, "bounded": HUBER, "__init__": ""}
     for name, text in kernels.items():
-        (package / "cpu" / f"{name}.py").write_text("import numpy as np\n" + text)
+        (package / "cpu" / f"{name}.py").write_text(text)
     return package
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runtime")
-    for flavour in MATH:
-        build(folder, flavour)
+    build(folder)
     sys.path.insert(0, str(folder))
     yield folder
     sys.path.remove(str(folder))
@@ -312,11 +250,6 @@ def packages(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sk(packages):
     return importlib.import_module("plain_kernels")
-
-
-@pytest.fixture(scope="module")
-def compiled(packages):
-    return importlib.import_module("numba_kernels")
 
 
 def huber(p, t, delta=1.0):
@@ -1042,7 +975,8 @@ def test_pickling_by_name(sk):
 
 
 def test_package_lists_its_losses_and_suggests_the_nearest(sk):
-    assert dir(sk) == ["bounded", "center", "huber", "softmax"] == sk.__all__
+    assert sk.__all__ == ["bounded", "center", "huber", "softmax"]
+    assert dir(sk) == sorted([*sk.__all__, "get_num_threads", "num_threads"])
     assert sk.huber is sk.huber
     with raises(AttributeError, "'hubber'", "did you mean 'huber'?"):
         sk.hubber  # noqa: B018
@@ -1084,7 +1018,8 @@ print("fine")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_compiled_kernels_agree_with_plain_ones(sk, compiled, dtype):
+def test_compiled_kernels_agree_with_plain_ones(sk, dtype):
+    compiled = importlib.import_module("symloss_kernels")
     p, t = data(2, 3, dtype=dtype), data(3, seed=1, dtype=dtype)
     for weight in (None, abs(data(2, 1, seed=2))):
         for left, right in ((p, t), (t, p), (p[0, 0], t), (p[:, :1], t)):
@@ -1099,26 +1034,27 @@ def test_compiled_kernels_agree_with_plain_ones(sk, compiled, dtype):
     assert value == pytest.approx(expected[0], rel=1e-6)
     np.testing.assert_allclose(grad.centers, expected[1].centers, rtol=1e-5)
     np.testing.assert_allclose(
-        compiled.softmax.grad(x, [0, 1, 2, 0, 9], ignore_index=9),
+        compiled.softmax_cross_entropy.grad(x, [0, 1, 2, 0, 9], ignore_index=9),
         sk.softmax.grad(x, [0, 1, 2, 0, 9], ignore_index=9),
         rtol=1e-5,
     )
 
 
-def test_memory_layouts_share_one_compiled_kernel(compiled):
-    kernel = importlib.import_module("numba_kernels.cpu.huber").value
+def test_memory_layouts_share_one_compiled_kernel():
+    compiled = importlib.import_module("symloss_kernels")
+    kernel = importlib.import_module("symloss_kernels.cpu.huber").value
     p, t = data(3, 4), data(3, 4, seed=1)
     expected = compiled.huber.value(p, t)
     compiled_before = len(kernel.signatures)
     for (_, left), (_, right) in zip(variants(p), variants(t), strict=True):
         assert compiled.huber.value(left, right) == expected
     assert len(kernel.signatures) == compiled_before
-    kernel = importlib.import_module("numba_kernels.cpu.softmax").value
+    kernel = importlib.import_module("symloss_kernels.cpu.softmax_cross_entropy").value_narrow
     z, label = data(4, 3), np.array([0, 1, 2, 1])
-    expected = compiled.softmax.value(z, label)
+    expected = compiled.softmax_cross_entropy.value(z, label)
     compiled_before = len(kernel.signatures)
     frozen = label.copy()
     frozen.flags.writeable = False
     for same in (frozen, np.repeat(label, 2)[::2], label.astype("i1"), label.tolist()):
-        assert compiled.softmax.value(z, same) == expected
+        assert compiled.softmax_cross_entropy.value(z, same) == expected
     assert len(kernel.signatures) == compiled_before

@@ -81,12 +81,12 @@ WRITTEN = [
     (beta**r, "power(beta, r)"),
     (beta ** Rational(1, 3), f"power(beta, {1 / 3!r})"),
     # relations and cases
-    (Piecewise((r, r > 0), (s, True)), "r if r > 0.0 else s"),
-    (Piecewise((r, r > 0), (s, s < 1)), "r if r > 0.0 else s if s < 1.0 else nan"),
-    (1 + Piecewise((r, r > 0), (s, True)), "(r if r > 0.0 else s) + 1.0"),
+    (Piecewise((r, r > 0), (s, True)), "select(r > 0.0, r, s)"),
+    (Piecewise((r, r > 0), (s, s < 1)), "select(r > 0.0, r, select(s < 1.0, s, nan))"),
+    (1 + Piecewise((r, r > 0), (s, True)), "select(r > 0.0, r, s) + 1.0"),
     (Eq(r, s), "r == s"),
-    (And(r > 0, s <= 1), "r > 0.0 and s <= 1.0"),
-    (Or(r > 0, s <= 1), "r > 0.0 or s <= 1.0"),
+    (And(r > 0, s <= 1), "(r > 0.0) & (s <= 1.0)"),
+    (Or(r > 0, s <= 1), "(r > 0.0) | (s <= 1.0)"),
     # functions
     (Abs(r), "abs(r)"),
     (sign(r - s), "sign(r - s)"),
@@ -170,7 +170,7 @@ def test_what_is_used_is_remembered_for_the_imports():
     printer.text(
         a.softplus(exp(r)) + sqrt(beta) + Piecewise((r, r > 0), (S.Infinity, s > 0)) + Abs(r) + beta**r
     )
-    assert printer.used == {"softplus", "exp", "sqrt", "inf", "nan", "power"}
+    assert printer.used == {"softplus", "exp", "sqrt", "inf", "nan", "power", "select"}
 
 
 def test_unknown_functions_are_refused_by_name():

@@ -1,11 +1,15 @@
 """Expressions over numbers as Python source, for code that Numba compiles (CPU and CUDA alike).
 
+The text holds for a number and for lanes of numbers: a choice is `select`, which computes both sides, and
+tests are joined by `&` and `|`, since `if`, `and` and `or` need one answer.
+
 The order of operations is part of the result: products alternate multiplication and division, so that no
 intermediate overflows where the result doesn't, and a square stands on both sides of what it multiplies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sympy
@@ -44,27 +48,54 @@ FUNCTIONS: dict[Any, str] = {
 }
 
 _RELATIONS = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-ATOM, POWER, PRODUCT, SUM, TEST, CHOICE = range(6)  # how tightly a piece of text holds together
+ATOM, POWER, PRODUCT, SUM, TEST = range(5)  # how tightly a piece of text holds together
 
 
 class ScalarPrinter:
     """Prints expressions; remembers the functions and constants that it used, for the imports."""
 
-    def __init__(self) -> None:
+    def __init__(self, element: Callable[[Entry], str] | None = None) -> None:
         self.used: set[str] = set()
+        #: Powers (base, exponent) that are computed anyway: x^(g + 1) is then x x^g.
+        self.powers: set[tuple[Expr, Expr]] = set()
+        self._element = element or self._indexed
+        #: Names whose lanes are widened to float64 where they meet other numbers, and whether that is wanted
+        #: now.
+        self.narrow_names: set[str] = set()
+        self._widens = False
 
-    def text(self, expr: Any, limit: int = CHOICE) -> str:
+    def text(self, expr: Any, limit: int = TEST) -> str:
         """The source of `expr`, in parentheses if it holds together less tightly than `limit`."""
         text, strength = self._print(expr)
         return f"({text})" if strength > limit else text
 
+    def wide_text(self, expr: Any) -> str:
+        """The source of `expr`, with its functions as they are and all other arithmetic in float64."""
+        self._widens = True
+        try:
+            return self.text(expr)
+        finally:
+            self._widens = False
+
+    def _wide(self, expr: Any) -> str:
+        """A function's call, or a name, widened."""
+        self._widens = False
+        text = self.text(expr)
+        self._widens = True
+        if not any(symbol.name in self.narrow_names for symbol in expr.free_symbols):
+            return text
+        self.used.add("wide")
+        return f"wide({text})"
+
     def _print(self, expr: Any) -> tuple[str, int]:
+        if self._widens and (isinstance(expr, Symbol) or is_call(expr)):
+            return self._wide(expr), ATOM
         if expr.is_Number or expr in (S.NaN, S.Infinity, S.NegativeInfinity):
             return self._number(expr)
         if isinstance(expr, (Symbol, Size)):
             return expr.name, ATOM
         if isinstance(expr, Entry):
-            return f"{expr.base.name}[{', '.join(self.text(i) for i in expr.indices)}]", ATOM
+            return self._element(expr), ATOM
         if expr.is_Add:
             return self._sum(expr)
         if expr.is_Mul:
@@ -77,18 +108,16 @@ class ScalarPrinter:
             left, right = (self.text(arg, SUM) for arg in expr.args)
             return f"{left} {_RELATIONS[expr.rel_op]} {right}", TEST
         if isinstance(expr, (sympy.And, sympy.Or)):
-            word = " and " if isinstance(expr, sympy.And) else " or "
-            return word.join(
-                self.text(arg, SUM) if not arg.is_Relational else self.text(arg, TEST)
-                for arg in sorted(expr.args, key=str)
-            ), CHOICE
+            sign = " & " if isinstance(expr, sympy.And) else " | "
+            return sign.join(self.text(arg, ATOM) for arg in sorted(expr.args, key=str)), TEST
         if isinstance(expr, sympy.ITE):  # what SymPy makes of a comparison with a Piecewise
-            test, yes, no = (self.text(arg, TEST) for arg in expr.args)
-            return f"({yes} if {test} else {no})", ATOM
+            self.used.add("select")
+            return f"select({', '.join(self.text(arg) for arg in expr.args)})", ATOM
         if expr in (S.true, S.false):
             return str(bool(expr)), ATOM
         if isinstance(expr, sympy.Not):
-            return f"not {self.text(expr.args[0], ATOM)}", CHOICE
+            self.used.add("opposite")
+            return f"opposite({self.text(expr.args[0])})", ATOM
         if expr.is_number and not expr.has(sympy.Function):
             return repr(float(expr)), ATOM  # pi, E, sqrt(2): rounded once from the exact value
         return self._call(expr), ATOM
@@ -170,6 +199,12 @@ class ScalarPrinter:
                     "1.0" + f" / {inner}" * count,
                     PRODUCT,
                 )  # one by one: the power of a small number vanishes
+            self.used.add("power")  # which is for numbers that aren't negative
+            text = f"power(abs({inner}), {float(count - count % 2)!r})"
+            text = f"{inner} * {text}" if count % 2 else text
+            if power > 0:
+                return text, PRODUCT if count % 2 else ATOM
+            return f"1.0 / ({text})", PRODUCT
         if power.is_Rational and power.q == 2 and abs(power.p) <= 5:
             self.used.add("sqrt")
             root = f"sqrt({self.text(base)})"
@@ -179,16 +214,31 @@ class ScalarPrinter:
                 return "1.0 / " + (f"({text})" if whole else text), PRODUCT
             return text, PRODUCT if whole else ATOM
         self.used.add("power")
+        steps = [
+            int(power - lower)
+            for known, lower in self.powers
+            if known == base and lower.is_nonnegative and power - lower in (1, 2, 3)
+        ]
+        if steps:
+            more = max(steps)  # from the lowest power, whatever else an entry point computes
+            factors = [self.text(base, ATOM)] * more
+            return " * ".join([*factors, f"power({self.text(base)}, {self.text(power - more)})"]), PRODUCT
         return f"power({self.text(base)}, {self.text(power)})", ATOM
 
     def _choice(self, expr: Expr) -> tuple[str, int]:
-        parts: list[str] = []
-        for value, test in expr.args:
-            if test in (True, S.true):
-                return " else ".join([*parts, self.text(value, SUM)]), CHOICE
-            parts.append(f"{self.text(value, SUM)} if {self.text(test, TEST)}")
-        self.used.add("nan")
-        return " else ".join([*parts, "nan"]), CHOICE
+        self.used.add("select")
+        cases = list(expr.args)
+        if cases[-1][1] in (True, S.true):
+            text = self.text(cases.pop()[0])
+        else:
+            self.used.add("nan")
+            text = "nan"
+        for value, test in reversed(cases):
+            text = f"select({self.text(test)}, {self.text(value)}, {text})"
+        return text, ATOM
+
+    def _indexed(self, entry: Entry) -> str:
+        return f"{entry.base.name}[{', '.join(self.text(i) for i in entry.indices)}]"
 
     def _call(self, expr: Expr) -> str:
         if isinstance(expr, scaled):
@@ -219,6 +269,19 @@ class ScalarPrinter:
         if name != "abs":
             self.used.add(name)
         return f"{name}({', '.join(self.text(arg) for arg in expr.args)})"
+
+
+#: Functions that are arithmetic: their arguments decide in which precision they are computed.
+_ARITHMETIC = (
+    atoms.times0, atoms.ratio0, gap, scaled, sympy.Abs, sympy.Max, sympy.Min, sympy.Piecewise, sympy.sign,
+)  # fmt: skip
+
+
+def is_call(expr: Any) -> bool:
+    """Whether an expression is computed by a function, of arguments in their own precision."""
+    if isinstance(expr, Expr) and expr.is_Pow:
+        return not expr.exp.is_Integer
+    return isinstance(expr, sympy.Function) and not isinstance(expr, _ARITHMETIC)
 
 
 def _is_exact(number: Rational) -> bool:

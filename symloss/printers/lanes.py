@@ -1,0 +1,494 @@
+"""The body of a kernel: a Program's statements as lines of Python that compute in lanes.
+
+Two schedules print from one Program. With samples across lanes every number of a sample is a vector, one
+number a sample, and loops over core dimensions stay loops. With a core index across lanes, samples follow
+each other, what a whole row has in common is a scalar, and the loop over the index takes LANES entries a
+step. Either way the lines are the same but for the heads of the loops: what a name holds, a number or lanes
+of them, Numba finds out.
+
+Where a test has another answer in each lane nothing can be skipped: every branch is computed, and `select`
+takes the one that holds. A test that all lanes share stays an `if`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sympy import Basic, Expr, Pow, Symbol, preorder_traversal
+
+from symloss.index import Entry, Index
+from symloss.merging import merged, substituted
+from symloss.printers.scalar import PRODUCT, ScalarPrinter, is_call
+from symloss.program import (
+    Accumulator,
+    Assign,
+    If,
+    Keep,
+    Load,
+    Loop,
+    Program,
+    Reduce,
+    Statement,
+    Store,
+)
+
+#: What a reduction starts from, and what a lane that isn't in use counts as.
+NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
+#: What a body takes from which module; everything else is a function of `_math.py`.
+RUNTIME = {
+    "_lanes": frozenset({
+        "LANES", "first_max", "max_of", "min_of", "opposite", "product_of", "select", "sum_of", "wide",
+    }),
+    "_memory": frozenset({
+        "add_to", "clear", "fetch", "flush", "load", "load_wide", "occupied", "only", "put", "put_unless",
+        "run", "tile_of", "within",
+    }),
+}  # fmt: skip
+#: The name of the run of samples, or of the one sample.
+SAMPLE = "sample"
+
+
+class Body:
+    """Prints the statements of one Program.
+
+    Args:
+        program: what to print.
+        narrow: whether samples lie across lanes, rather than a core index.
+        load: the function that reads an input.
+    """
+
+    def __init__(self, program: Program, narrow: bool, load: str) -> None:
+        self.program, self.narrow, self.load = program, narrow, load
+        self.scalar = ScalarPrinter(self._scratch)
+        self.lane: str | None = SAMPLE if narrow else None
+        self.tiles: dict[str, int] = {}
+        self._varying: set[str] = set()
+        self._places: dict[str, str] = {}  # the lanes that a branch writes to
+        self._value = "value"
+        self._cases = 0
+        self._given: dict[str, int] = {}
+        # What functions are called with stays in the inputs' precision: in float64 they would be twice as
+        # slow.
+        self._called_with = {
+            symbol.name
+            for expr in _expressions(program.body)
+            for call in preorder_traversal(expr)
+            if is_call(call)
+            for symbol in call.free_symbols
+        }
+        self._wide: set[str] = set()
+        self._powers(program.body)
+
+    def lines(self) -> list[str]:
+        """The lines of one pass over the sample, or the samples across the lanes."""
+        return self._all(self.program.body)
+
+    def _unique(self, wish: str) -> Symbol:
+        """A name that nothing has yet."""
+        number = self._given.setdefault(wish, 0) + 1
+        self._given[wish] = number
+        return Symbol(f"{wish}_{number}" if number > 1 else wish, real=True)
+
+    def _powers(self, statements: Iterable[Any]) -> None:
+        """Remember the powers that are computed anyway, for others to be made of."""
+        for expr in _expressions(statements):
+            self.scalar.powers |= {(power.base, power.exp) for power in expr.atoms(Pow)}
+
+    # --- what has another value in each lane --------------------------------------------------------------
+
+    def _varies(self, expr: Any) -> bool:
+        """Whether an expression may differ between lanes."""
+        if not isinstance(expr, Basic):
+            return False
+        return any(symbol.name in self._varying or symbol.name == self.lane for symbol in _symbols(expr))
+
+    def _name(self, name: Any, varies: bool) -> None:
+        (self._varying.add if varies else self._varying.discard)(str(name))
+
+    # --- statements ---------------------------------------------------------------------------------------
+
+    def _all(self, statements: Iterable[Statement]) -> list[str]:
+        return [line for statement in statements for line in self._statement(statement)]
+
+    def _statement(self, statement: Statement) -> list[str]:
+        match statement:
+            case Load(name, source, indices):
+                return self._load(name, source, indices)
+            case Assign(name, value):
+                self._name(name, self._varies(value))
+                if str(name) == "value":
+                    return [f"{self._value} = {self._last(value)}"]
+                if self.program.loss.dims or is_call(value) or str(name) in self._called_with:
+                    return [f"{name} = {self.scalar.text(value)}"]
+                line = f"{name} = {self._last(value)}"
+                self._wide.add(str(name))
+                return [line]
+            case Keep(array, indices, value):
+                self.scalar.used.add("put")
+                places = self._at(*indices, *self._lane_axis())
+                return [f"put({array}, {places}, {self.scalar.text(value)}, None)"]
+            case Store():
+                return self._store(statement)
+            case Loop(loops, body):
+                return self._loop(loops, body)
+            case Reduce():
+                return self._reduce(statement)
+            case If(branches):
+                if any(test is not None and self._varies(test) for test, _ in branches):
+                    return self._select(branches)
+                return self._branch(branches)
+        raise TypeError(f"no statement: {statement!r}")
+
+    def _last(self, value: Any) -> str:
+        """A sample's loss, or an element-wise derivative: the last operations are in float64 in any case.
+
+        There, errors of functions, half an ulp or little more, are all that may meet within a bound of 2 ulp.
+        And a loss is added up in float64 anyway.
+        """
+        if self.load != "load" or not self.narrow:
+            return self.scalar.text(value)
+        self.scalar.narrow_names = self._varying - self._wide
+        return self.scalar.wide_text(value)
+
+    def _load(self, name: Any, source: str, indices: Sequence[Any]) -> list[str]:
+        is_label = any(i.name == source and i.kind == "label" for i in self.program.loss.inputs)
+        self._name(name, self.narrow or any(self._varies(i) for i in indices))
+        load = "load" if is_label else self.load
+        self.scalar.used.add(load)
+        return [f"{name} = {load}({source}, {self._at(SAMPLE, *indices)}, {self._tile(source, indices)})"]
+
+    def _tile(self, array: str, indices: Sequence[Any]) -> str:
+        """The tile of an array whose samples have rows, with samples in the lanes."""
+        if not (self.narrow and indices):
+            return "None"
+        self.tiles[array] = len(indices)
+        return f"{array}_tile"
+
+    def _at(self, *indices: Any) -> str:
+        """A tuple of indices."""
+        texts = [i if isinstance(i, str) else self.scalar.text(i) for i in indices]
+        return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"
+
+    def _scratch(self, entry: Entry) -> str:
+        """An element of a scratch array, which has an axis for the lanes where samples lie across them."""
+        self.scalar.used.add("load_wide")
+        return f"load_wide({entry.base.name}, {self._at(*entry.indices, *self._lane_axis())}, None)"
+
+    def _lane_axis(self) -> list[str]:
+        return ["lane"] if self.narrow else []
+
+    def _put(self, how: str, array: str, indices: Sequence[Any], value: str, skip: str = "") -> str:
+        """A write; in a branch that not every lane takes, to the lanes that do."""
+        self.scalar.used.add(how)
+        texts = [SAMPLE, *(self.scalar.text(i) for i in indices)]
+        places = self._at(*(self._places.get(text, text) for text in texts))
+        more = f", {skip}" if skip else ""
+        return f"{how}({array}, {places}, {value}, {self._tile(array, indices)}{more})"
+
+    def _store(self, store: Store) -> list[str]:
+        sparse = store.output in self.program.sparse
+        if sparse and store.value == 0:
+            return []
+        return [self._write(store, self._scaled(store.value), sparse)]
+
+    def _scaled(self, value: Any) -> str:
+        """A derivative times the factor that all of a sample's derivatives have."""
+        if value == 0:
+            return "0.0"
+        if value == 1:
+            return "factor"
+        if not self.program.loss.dims:
+            return f"factor * ({self._last(value)})"
+        return f"factor * {self.scalar.text(value, PRODUCT if not value.is_Mul else 1)}"
+
+    def _write(self, store: Store, value: str, sparse: bool) -> str:
+        if sparse:
+            return self._put("add_to", store.output, store.indices, value)
+        if store.unless is None:
+            return self._put("put", store.output, store.indices, value)
+        return self._put("put_unless", store.output, store.indices, value, self.scalar.text(store.unless))
+
+    # --- loops --------------------------------------------------------------------------------------------
+
+    def _across(self, loops: Sequence[Index], statements: Iterable[Any]) -> bool:
+        """Whether a loop's last index can lie across lanes: it runs along the last axis of what it reads."""
+        if self.lane is not None:
+            return False
+        last = loops[-1]
+        places = [place for place in _places(statements) if any(last in _symbols(i) for i in place)]
+        return bool(places) and all(
+            place[-1] == last and not any(last in _symbols(i) for i in place[:-1]) for place in places
+        )
+
+    @contextmanager
+    def _lanes(self, index: Index, across: bool) -> Iterator[None]:
+        before = self.lane
+        if across:
+            self.lane = index.name
+        yield
+        self.lane = before
+
+    def _nest(self, loops: Sequence[Index], across: bool, inner: list[str]) -> list[str]:
+        lines = inner
+        for index in reversed(loops):
+            head = [f"for {index.name} in range({index.dim}):"]
+            if across and index is loops[-1]:
+                self.scalar.used |= {"LANES", "run"}
+                head = [
+                    f"for {index.name}_start in range(0, {index.dim}, LANES):",
+                    f"    {index.name} = run({index.name}_start, {index.dim})",
+                ]
+            lines = [*head, *(f"    {line}" for line in lines)]
+        return lines
+
+    def _loop(self, loops: Sequence[Index], body: Sequence[Statement]) -> list[str]:
+        across = self._across(loops, body)
+        with self._lanes(loops[-1], across):
+            inner = self._all(body)
+        return self._nest(loops, across, inner)
+
+    def _reduce(self, reduce: Reduce) -> list[str]:
+        across = self._across(reduce.loops, [*reduce.body, *reduce.accumulators])
+        lines: list[str] = []
+        for a in reduce.accumulators:
+            if a.op == "sum":
+                lines.append(f"{a.name}, {a.name}_carry = 0.0, 0.0")
+            else:
+                self.scalar.used |= {"inf"} if a.op != "product" else set()
+                lines.append(f"{a.name} = {NEUTRAL[a.op]}")
+            if a.place is not None:
+                lines.append(f"{a.place} = 0")
+        with self._lanes(reduce.loops[-1], across):
+            inner = self._all(reduce.body)
+            varies = [self._varies(a.term) or self._varies(a.unless) for a in reduce.accumulators]
+            for a in reduce.accumulators:
+                inner += self._accumulate(a, reduce.loops, across)
+        lines += self._nest(reduce.loops, across, inner)
+        for a, varied in zip(reduce.accumulators, varies, strict=True):
+            lines += self._finish(a, across)
+            for name in (a.name, a.place):
+                if name is not None:
+                    self._name(name, varied and not across)
+        return lines
+
+    def _accumulate(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
+        term = self.scalar.text(a.term)
+        if a.unless is not None:
+            self.scalar.used.add("select")
+            term = f"select({self.scalar.text(a.unless)}, {NEUTRAL[a.op]}, {term})"
+        if across:
+            self.scalar.used.add("within")
+            term = f"within({loops[-1].name}, {term}, {NEUTRAL[a.op]})"
+        if a.op == "sum":
+            self.scalar.used.add("add")
+            return [f"{a.name}, {a.name}_carry = add({a.name}, {a.name}_carry, {term})"]
+        if a.op == "product":
+            return [f"{a.name} = {a.name} * ({term})"]
+        self.scalar.used.add("select")
+        sign = ">" if a.op == "max" else "<"
+        lines = [
+            f"{a.name}_entry = {term}",
+            f"{a.name}_beaten = ({a.name}_entry {sign} {a.name}) | ({a.name}_entry != {a.name}_entry)",
+            f"{a.name} = select({a.name}_beaten, {a.name}_entry, {a.name})",
+        ]
+        if a.place is not None:
+            position = ""
+            for index in loops:
+                position = f"({position}) * {index.dim} + {index.name}" if position else index.name
+            lines.append(f"{a.place} = select({a.name}_beaten, {position}, {a.place})")
+        return lines
+
+    def _finish(self, a: Accumulator, across: bool) -> list[str]:
+        if a.op == "sum":
+            self.scalar.used |= {"finish", "sum_of"} if across else {"finish"}
+            done = f"finish({a.name}, {a.name}_carry)"
+            return [f"{a.name} = sum_of({done})" if across else f"{a.name} = {done}"]
+        if not across:
+            return []
+        if a.place is not None:
+            self.scalar.used.add("first_max")
+            return [f"{a.name}, {a.place} = first_max({a.name}, {a.place})"]
+        self.scalar.used.add(f"{a.op}_of")
+        return [f"{a.name} = {a.op}_of({a.name})"]
+
+    # --- branches -----------------------------------------------------------------------------------------
+
+    def _branch(self, branches: Sequence[tuple[Any, Sequence[Statement]]]) -> list[str]:
+        """A test that has one answer for all lanes."""
+        lines: list[str] = []
+        for test, statements in branches:
+            if test is None and not lines:
+                return self._all(statements)
+            word = "else:" if test is None else f"{'elif' if lines else 'if'} {self.scalar.text(test)}:"
+            lines += [word, *(f"    {line}" for line in self._all(statements) or ["pass"])]
+        return lines
+
+    def _select(self, branches: Sequence[tuple[Any, Sequence[Statement]]]) -> list[str]:
+        """A test that each lane answers for itself: all branches, then a choice."""
+        self.scalar.used |= {"select"}
+        lines: list[str] = []
+        shared = merged(branches, self._unique)
+        if shared is not None:
+            given = [test for test, _ in branches if test is not None]
+            tests = {test: Symbol(f"holds_{self._cases + n}") for n, test in enumerate(given, 1)}
+            ahead, branches = shared
+            lines += self._all(statement for statement in ahead if isinstance(statement, Load))
+            for test, answer in tests.items():
+                lines.append(f"{answer} = {self.scalar.text(test)}")
+                self._name(answer, True)
+            calls = [substituted(statement, tests) for statement in ahead if isinstance(statement, Assign)]
+            self._powers([*calls, *(statement for _, statements in branches for statement in statements)])
+            lines += self._all(calls)
+            branches = [(tests.get(test), statements) for test, statements in branches]
+        chosen: dict[Any, list[tuple[str | None, str]]] = {}
+        together = _stored_in_all(branches)
+        earlier: list[str] = []
+        for test, statements in branches:
+            self._cases += 1
+            number = self._cases
+            case = None
+            if test is not None:
+                case = f"holds_{number}"
+                if shared is None:
+                    lines.append(f"{case} = {self.scalar.text(test)}")
+                self._name(case, True)
+            lines += self._case(case, earlier, statements, number, together, chosen)
+            if case is not None:
+                earlier.append(case)
+        for key, options in chosen.items():
+            text = options[-1][1]
+            for case, name in reversed(options[:-1]):
+                text = f"select({case}, {name}, {text})"
+            if key == "value":
+                lines.append(f"{self._value} = {text}")
+                self._name("value", True)
+            else:
+                store = together[key]
+                lines.append(self._write(store, f"factor * {text}", store.output in self.program.sparse))
+        return lines
+
+    def _case(
+        self,
+        case: str | None,
+        earlier: Sequence[str],
+        statements: Sequence[Statement],
+        number: int,
+        together: dict[Any, Store],
+        chosen: dict[Any, list[tuple[str | None, str]]],
+    ) -> list[str]:
+        """One branch, under names of its own; what it writes beside the common outputs goes to its lanes."""
+        lines: list[str] = []
+        outer_value, outer_places = self._value, dict(self._places)
+        self._value = f"value_if_{number}"
+        assert self.lane is not None
+        restricted = f"{self.lane}_if_{number}"
+        holds = " & ".join([*(f"opposite({name})" for name in earlier), *([case] if case else [])])
+        written = False
+        for statement in statements:
+            key = _key(statement)
+            if key in together and isinstance(statement, Store):
+                name = f"{statement.output}_if_{number}"
+                print_it = self._last if not self.program.loss.dims else self.scalar.text
+                lines.append(f"{name} = {print_it(statement.value)}")
+                chosen.setdefault(key, []).append((case, name))
+                continue
+            if not written and _writes(statement):
+                self.scalar.used |= {"only"} | ({"opposite"} if earlier else set())
+                lines.append(f"{restricted} = only({outer_places.get(self.lane, self.lane)}, {holds})")
+                self._places = outer_places | {self.lane: restricted}
+                written = True
+            lines += self._statement(statement)
+        if any(_assigns_value(statement) for statement in statements):
+            chosen.setdefault("value", []).append((case, self._value))
+        self._value, self._places = outer_value, outer_places
+        return lines
+
+
+def _expressions(statements: Iterable[Any]) -> Iterator[Basic]:
+    """Everything that statements compute."""
+    for statement in statements:
+        match statement:
+            case Assign(_, value) | Keep(_, _, value) | Store(_, _, value):
+                yield value
+            case Loop(_, body):
+                yield from _expressions(body)
+            case Reduce(_, body, accumulators):
+                yield from _expressions(body)
+                yield from (a.term for a in accumulators)
+            case If(branches):
+                for _, inner in branches:
+                    yield from _expressions(inner)
+
+
+def _symbols(expr: Any) -> set[Any]:
+    return expr.free_symbols if isinstance(expr, Basic) else set()
+
+
+def _key(statement: Statement) -> Any:
+    """What a store that needs no loop writes to."""
+    if isinstance(statement, Store) and statement.unless is None:
+        return statement.output, statement.indices
+    return None
+
+
+def _stored_in_all(branches: Sequence[tuple[Any, Sequence[Statement]]]) -> dict[Any, Store]:
+    """The stores that every branch makes, each once, so that one write of the chosen value will do."""
+    if branches[-1][0] is not None:
+        return {}
+    found: list[dict[Any, Store]] = []
+    for _, statements in branches:
+        stores = [s for s in statements if isinstance(s, Store) and _key(s) is not None]
+        found.append({_key(s): s for s in stores} if len({_key(s) for s in stores}) == len(stores) else {})
+    return {key: store for key, store in found[0].items() if all(key in other for other in found)}
+
+
+def _writes(statement: Statement) -> bool:
+    """Whether a statement writes into an output."""
+    match statement:
+        case Store():
+            return True
+        case Loop(_, body):
+            return any(map(_writes, body))
+        case If(branches):
+            return any(_writes(inner) for _, statements in branches for inner in statements)
+    return False
+
+
+def _assigns_value(statement: Statement) -> bool:
+    match statement:
+        case Assign(name, _):
+            return str(name) == "value"
+        case If(branches):
+            return any(_assigns_value(inner) for _, statements in branches for inner in statements)
+    return False
+
+
+def _places(statements: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """The indices of everything that the statements read and write."""
+    for statement in statements:
+        match statement:
+            case Load(_, _, indices):
+                yield indices
+            case Assign(_, value):
+                yield from _entries(value)
+            case Keep(_, indices, value) | Store(_, indices, value):
+                yield indices
+                yield from _entries(value)
+            case Loop(_, body):
+                yield from _places(body)
+            case Reduce(_, body, accumulators):
+                yield from _places([*body, *accumulators])
+            case Accumulator():
+                yield from _entries(statement.term)
+            case If(branches):
+                for test, inner in branches:
+                    yield from _entries(test)
+                    yield from _places(inner)
+
+
+def _entries(expr: Any) -> Iterator[tuple[Expr, ...]]:
+    if isinstance(expr, Basic):
+        for entry in expr.atoms(Entry):
+            yield entry.indices

@@ -1,0 +1,612 @@
+"""Statements as lines of lanes: what is printed for either schedule, and that the machine computes it in vectors."""
+
+from __future__ import annotations
+
+import math
+import re
+from importlib import import_module
+
+import numpy as np
+import pytest
+import symloss_kernels as sk
+from assembly import X86, compiled, function, slow, work
+from numba import njit
+from sympy import Eq, Gt, Integer, Ne, Symbol, exp
+from symloss_kernels._lanes import LANES
+from symloss_kernels._memory import load, put, run
+from test_contract import sample
+
+from symloss.index import Entry, Index
+from symloss.printers.lanes import Body
+from symloss.program import Accumulator, Assign, If, Keep, Load, Loop, Program, Reduce, Store
+from symloss.spec import Label, Positive, Prediction, Sum, Target, index, loss
+
+
+@loss(title="Something with a row, a number, a label and a parameter")
+def something(x: Prediction["K", "J"], t: Target, label: Label["K"], width: Positive = 1):
+    k, j = index("K"), index("J")
+    return Sum(x[k, j], k, j) * t * width + Sum(x[label, j], j)
+
+
+LOSS = something.trace()
+K, J = Index("k", "K"), Index("j", "J")
+WIDTH = next(symbol for symbol in LOSS.formula.free_symbols if symbol.name == "width")
+LABEL = Symbol("label_i", integer=True)
+
+
+def real(name: str) -> Symbol:
+    return Symbol(name, real=True)
+
+
+X_K, X_KJ, T, S, VALUE = map(real, ("x_k", "x_k_j", "t_i", "s", "value"))
+LOAD_K, LOAD_KJ, LOAD_T = Load(X_K, "x", (K,)), Load(X_KJ, "x", (K, J)), Load(T, "t", ())
+
+
+def printed(statements, narrow: bool, sparse: tuple[str, ...] = (), scratch: dict | None = None) -> Body:
+    outputs = ("grad_x",)
+    body = Body(Program(LOSS, "value_and_grad", tuple(statements), outputs, sparse, scratch or {}), narrow, "load")
+    body.text = "\n".join(body.lines())
+    return body
+
+
+#: What it shows, statements, what is printed with samples across lanes, and with entries of a row.
+CASES = [
+    (
+        "a number of a sample",
+        [LOAD_T, Assign(VALUE, exp(T))],
+        """
+        t_i = load(t, (sample,), None)
+        value = exp(t_i)
+        """,
+        """
+        t_i = load(t, (sample,), None)
+        value = exp(t_i)
+        """,
+    ),
+    (
+        "a loop that writes: rows lie in tiles with samples across lanes",
+        [LOAD_T, Loop((K,), (LOAD_K, Store("grad_x", (K,), X_K * T)))],
+        """
+        t_i = load(t, (sample,), None)
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            put(grad_x, (sample, k), factor * (t_i * x_k), grad_x_tile)
+        """,
+        """
+        t_i = load(t, (sample,), None)
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            put(grad_x, (sample, k), factor * (t_i * x_k), None)
+        """,
+    ),
+    (
+        "of two indices the last one goes across lanes",
+        [Loop((K, J), (LOAD_KJ, Store("grad_x", (K, J), X_KJ)))],
+        """
+        for k in range(K):
+            for j in range(J):
+                x_k_j = load(x, (sample, k, j), x_tile)
+                put(grad_x, (sample, k, j), factor * x_k_j, grad_x_tile)
+        """,
+        """
+        for k in range(K):
+            for j_start in range(0, J, LANES):
+                j = run(j_start, J)
+                x_k_j = load(x, (sample, k, j), None)
+                put(grad_x, (sample, k, j), factor * x_k_j, None)
+        """,
+    ),
+    (
+        "an index that isn't an array's last one can't",
+        [Loop((J, K), (LOAD_KJ, Store("grad_x", (K, J), X_KJ)))],
+        """
+        for j in range(J):
+            for k in range(K):
+                x_k_j = load(x, (sample, k, j), x_tile)
+                put(grad_x, (sample, k, j), factor * x_k_j, grad_x_tile)
+        """,
+        """
+        for j in range(J):
+            for k in range(K):
+                x_k_j = load(x, (sample, k, j), None)
+                put(grad_x, (sample, k, j), factor * x_k_j, None)
+        """,
+    ),
+    (
+        "reductions: lanes that aren't in use count as nothing, and one number is made of all",
+        [
+            Reduce(
+                (K,),
+                (LOAD_K,),
+                (
+                    Accumulator("sum", S, X_K * X_K),
+                    Accumulator("product", real("p"), X_K),
+                    Accumulator("min", real("low"), X_K),
+                ),
+            ),
+            Assign(VALUE, S),
+        ],
+        """
+        s, s_carry = 0.0, 0.0
+        p = 1.0
+        low = inf
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            s, s_carry = add(s, s_carry, x_k * x_k)
+            p = p * (x_k)
+            low_entry = x_k
+            low_beaten = (low_entry < low) | (low_entry != low_entry)
+            low = select(low_beaten, low_entry, low)
+        s = finish(s, s_carry)
+        value = s
+        """,
+        """
+        s, s_carry = 0.0, 0.0
+        p = 1.0
+        low = inf
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            s, s_carry = add(s, s_carry, within(k, x_k * x_k, 0.0))
+            p = p * (within(k, x_k, 1.0))
+            low_entry = within(k, x_k, inf)
+            low_beaten = (low_entry < low) | (low_entry != low_entry)
+            low = select(low_beaten, low_entry, low)
+        s = sum_of(finish(s, s_carry))
+        p = product_of(p)
+        low = min_of(low)
+        value = s
+        """,
+    ),
+    (
+        "the first place of the largest, and a sum without it",
+        [
+            Reduce((K,), (LOAD_K,), (Accumulator("max", real("top"), X_K, None, real("at")),)),
+            Reduce((K,), (LOAD_K,), (Accumulator("sum", S, X_K, Eq(K, real("at"))),)),
+        ],
+        """
+        top = -inf
+        at = 0
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            top_entry = x_k
+            top_beaten = (top_entry > top) | (top_entry != top_entry)
+            top = select(top_beaten, top_entry, top)
+            at = select(top_beaten, k, at)
+        s, s_carry = 0.0, 0.0
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            s, s_carry = add(s, s_carry, select(k == at, 0.0, x_k))
+        s = finish(s, s_carry)
+        """,
+        """
+        top = -inf
+        at = 0
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            top_entry = within(k, x_k, -inf)
+            top_beaten = (top_entry > top) | (top_entry != top_entry)
+            top = select(top_beaten, top_entry, top)
+            at = select(top_beaten, k, at)
+        top, at = first_max(top, at)
+        s, s_carry = 0.0, 0.0
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            s, s_carry = add(s, s_carry, within(k, select(k == at, 0.0, x_k), 0.0))
+        s = sum_of(finish(s, s_carry))
+        """,
+    ),
+    (
+        "the place in two dimensions counts through both",
+        [Reduce((K, J), (LOAD_KJ,), (Accumulator("max", real("top"), X_KJ, None, real("at")),))],
+        """
+        top = -inf
+        at = 0
+        for k in range(K):
+            for j in range(J):
+                x_k_j = load(x, (sample, k, j), x_tile)
+                top_entry = x_k_j
+                top_beaten = (top_entry > top) | (top_entry != top_entry)
+                top = select(top_beaten, top_entry, top)
+                at = select(top_beaten, (k) * J + j, at)
+        """,
+        """
+        top = -inf
+        at = 0
+        for k in range(K):
+            for j_start in range(0, J, LANES):
+                j = run(j_start, J)
+                x_k_j = load(x, (sample, k, j), None)
+                top_entry = within(j, x_k_j, -inf)
+                top_beaten = (top_entry > top) | (top_entry != top_entry)
+                top = select(top_beaten, top_entry, top)
+                at = select(top_beaten, (k) * J + j, at)
+        top, at = first_max(top, at)
+        """,
+    ),
+    (
+        "what is kept for later has lanes of its own with samples across them",
+        [
+            Loop((K,), (LOAD_K, Keep("all_s", (K,), X_K))),
+            Loop((K,), (Store("grad_x", (K,), Entry(real("all_s"), K)),)),
+        ],
+        """
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            put(all_s, (k, lane), x_k, None)
+        for k in range(K):
+            put(grad_x, (sample, k), factor * load_wide(all_s, (k, lane), None), grad_x_tile)
+        """,
+        """
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            put(all_s, (k,), x_k, None)
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            put(grad_x, (sample, k), factor * load_wide(all_s, (k,), None), None)
+        """,
+    ),
+    (
+        "a label's entry, and what isn't to be added twice",
+        [
+            Load(LABEL, "label", ()),
+            Loop((K,), (LOAD_K, Store("grad_x", (K,), X_K, Eq(K, LABEL)))),
+            Load(S, "x", (LABEL,)),
+            Store("grad_x", (LABEL,), S),
+        ],
+        """
+        label_i = load(label, (sample,), None)
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            put_unless(grad_x, (sample, k), factor * x_k, grad_x_tile, k == label_i)
+        s = load(x, (sample, label_i), x_tile)
+        put(grad_x, (sample, label_i), factor * s, grad_x_tile)
+        """,
+        """
+        label_i = load(label, (sample,), None)
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            put_unless(grad_x, (sample, k), factor * x_k, None, k == label_i)
+        s = load(x, (sample, label_i), None)
+        put(grad_x, (sample, label_i), factor * s, None)
+        """,
+    ),
+    (
+        "a test of the sample is a choice across lanes, where every branch is computed",
+        [LOAD_T, If(((Gt(T, 0), (Assign(VALUE, T),)), (None, (Assign(VALUE, exp(-T)),))))],
+        """
+        t_i = load(t, (sample,), None)
+        holds_1 = t_i > 0.0
+        value_if_1 = t_i
+        value_if_2 = exp(-t_i)
+        value = select(holds_1, value_if_1, value_if_2)
+        """,
+        """
+        t_i = load(t, (sample,), None)
+        if t_i > 0.0:
+            value = t_i
+        else:
+            value = exp(-t_i)
+        """,
+    ),
+    (
+        "a test of parameters is one for all lanes",
+        [If(((Gt(WIDTH, 1), (Assign(VALUE, Integer(2)),)), (None, (Assign(VALUE, Integer(3)),))))],
+        """
+        if width > 1.0:
+            value = 2.0
+        else:
+            value = 3.0
+        """,
+        """
+        if width > 1.0:
+            value = 2.0
+        else:
+            value = 3.0
+        """,
+    ),
+    (
+        "branches that write in loops write to their lanes alone",
+        [
+            LOAD_T,
+            If(
+                (
+                    (Gt(T, 0), (Loop((K,), (LOAD_K, Store("grad_x", (K,), X_K))),)),
+                    (Gt(WIDTH, 1), (Loop((K,), (Store("grad_x", (K,), Integer(1)),)),)),
+                    (None, (Loop((K,), (Store("grad_x", (K,), Integer(0)),)),)),
+                )
+            ),
+        ],
+        """
+        t_i = load(t, (sample,), None)
+        holds_1 = t_i > 0.0
+        sample_if_1 = only(sample, holds_1)
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            put(grad_x, (sample_if_1, k), factor * x_k, grad_x_tile)
+        holds_2 = width > 1.0
+        sample_if_2 = only(sample, opposite(holds_1) & holds_2)
+        for k in range(K):
+            put(grad_x, (sample_if_2, k), factor, grad_x_tile)
+        sample_if_3 = only(sample, opposite(holds_1) & opposite(holds_2))
+        for k in range(K):
+            put(grad_x, (sample_if_3, k), 0.0, grad_x_tile)
+        """,
+        """
+        t_i = load(t, (sample,), None)
+        if t_i > 0.0:
+            for k_start in range(0, K, LANES):
+                k = run(k_start, K)
+                x_k = load(x, (sample, k), None)
+                put(grad_x, (sample, k), factor * x_k, None)
+        elif width > 1.0:
+            for k_start in range(0, K, LANES):
+                k = run(k_start, K)
+                put(grad_x, (sample, k), factor, None)
+        else:
+            for k_start in range(0, K, LANES):
+                k = run(k_start, K)
+                put(grad_x, (sample, k), 0.0, None)
+        """,
+    ),
+    (
+        "a choice in a choice is made among the lanes of the outer one",
+        [
+            LOAD_T,
+            If(
+                (
+                    (
+                        Gt(T, 0),
+                        (
+                            If(
+                                (
+                                    (Gt(T, 1), (Assign(VALUE, Integer(1)), Loop((K,), (Store("grad_x", (K,), T),)))),
+                                    (None, (Assign(VALUE, T),)),
+                                )
+                            ),
+                        ),
+                    ),
+                    (None, (Assign(VALUE, Integer(0)),)),
+                )
+            ),
+        ],
+        """
+        t_i = load(t, (sample,), None)
+        holds_1 = t_i > 0.0
+        sample_if_1 = only(sample, holds_1)
+        holds_2 = t_i > 1.0
+        value_if_2 = 1.0
+        sample_if_2 = only(sample_if_1, holds_2)
+        for k in range(K):
+            put(grad_x, (sample_if_2, k), factor * t_i, grad_x_tile)
+        value_if_3 = t_i
+        value_if_1 = select(holds_2, value_if_2, value_if_3)
+        value_if_4 = 0.0
+        value = select(holds_1, value_if_1, value_if_4)
+        """,
+        """
+        t_i = load(t, (sample,), None)
+        if t_i > 0.0:
+            if t_i > 1.0:
+                value = 1.0
+                for k_start in range(0, K, LANES):
+                    k = run(k_start, K)
+                    put(grad_x, (sample, k), factor * t_i, None)
+            else:
+                value = t_i
+        else:
+            value = 0.0
+        """,
+    ),
+    (
+        "a store that all branches make is one store of the chosen number",
+        [
+            LOAD_T,
+            Loop(
+                (K,),
+                (
+                    LOAD_K,
+                    If(((Gt(X_K, 0), (Store("grad_x", (K,), X_K),)), (None, (Store("grad_x", (K,), -T),)))),
+                ),
+            ),
+        ],
+        """
+        t_i = load(t, (sample,), None)
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            holds_1 = x_k > 0.0
+            grad_x_if_1 = x_k
+            grad_x_if_2 = -t_i
+            put(grad_x, (sample, k), factor * select(holds_1, grad_x_if_1, grad_x_if_2), grad_x_tile)
+        """,
+        """
+        t_i = load(t, (sample,), None)
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            holds_1 = x_k > 0.0
+            grad_x_if_1 = x_k
+            grad_x_if_2 = -t_i
+            put(grad_x, (sample, k), factor * select(holds_1, grad_x_if_1, grad_x_if_2), None)
+        """,
+    ),
+]  # fmt: skip
+
+
+def dedented(text: str) -> str:
+    return re.sub(r"^ {8}", "", text.strip("\n"), flags=re.MULTILINE).rstrip()
+
+
+@pytest.mark.parametrize("narrow", [True, False], ids=["samples", "entries"])
+@pytest.mark.parametrize(("statements", "samples", "entries"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+def test_lines(statements, samples, entries, narrow):
+    body = printed(statements, narrow)
+    assert body.text == dedented(samples if narrow else entries)
+    written = set(re.findall(r"[a-z_A-Z]\w*(?=\()", body.text)) - {"range"}
+    written |= {"LANES"} & set(re.findall(r"\w+", body.text)) | {"inf"} & set(re.findall(r"\w+", body.text))
+    assert written <= body.scalar.used, "something is used that isn't imported"
+    assert set(body.tiles) == set(re.findall(r"(\w+)_tile\b", body.text))
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_sparse_outputs_are_added_to_and_zeros_aren_t_written(narrow):
+    statements = [Load(LABEL, "label", ()), Store("grad_x", (LABEL,), Integer(5)), Store("grad_x", (LABEL,), Integer(0))]
+    lines = printed(statements, narrow, sparse=("grad_x",)).text.splitlines()
+    tile = "grad_x_tile" if narrow else "None"
+    assert lines[1:] == [f"add_to(grad_x, (sample, label_i), factor * 5.0, {tile})"]
+
+
+def test_a_row_loop_in_a_row_loop_has_one_of_them_across_lanes():
+    inner = Reduce((J,), (LOAD_KJ,), (Accumulator("sum", S, X_KJ, Ne(K, J)),))
+    text = printed([Loop((K,), (inner, Keep("all_s", (K,), S)))], False, scratch={"all_s": ("K",)}).text
+    assert "for k in range(K):" in text
+    assert "for j_start in range(0, J, LANES):" in text
+    assert "put(all_s, (k,), s, None)" in text
+
+
+# --- machine code -------------------------------------------------------------------------------------------------
+
+#: Loops that are known to compute number by number: (loss, schedule) to how many, and why.
+NUMBER_BY_NUMBER: dict[tuple[str, str], tuple[int, str]] = {
+    ("gram_style", "wide"): (2, "the factor of the gradient's product reads the Gram matrix by columns"),
+    ("perceptual", "wide"): (2, "as in gram_style, of which it has a part"),
+}
+#: Losses that read one entry of a row, so that a row has no loop.
+WITHOUT_LOOP = {"sparse_cross_entropy"}
+
+needs_x86 = pytest.mark.skipif(not X86, reason="only machine code of x86 is read")
+
+
+class Spy:
+    """Kernels that note their arguments and do nothing."""
+
+    def __init__(self, module) -> None:
+        self.module, self.seen = module, None
+
+    def __getattr__(self, name):
+        def kernel(*arguments):
+            self.seen = getattr(self.module, name), arguments
+            return 0.0
+
+        return kernel
+
+
+def called(monkeypatch, name: str, dtype, wide: bool):
+    """The kernel that a call of `value_and_grad` takes, and its arguments."""
+    made = sample(name, dtype=dtype)
+    made.loss._open()
+    spy = Spy(import_module(f"symloss_kernels.cpu.{name}"))
+    monkeypatch.setattr(made.loss, "_kernels", spy)
+    monkeypatch.setattr(import_module("symloss_kernels._runtime"), "NARROW", 0 if wide else 10**9)
+    made.call("value_and_grad")
+    return spy.seen
+
+
+@needs_x86
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", sk.__all__)
+def test_hot_loops_are_vectors(monkeypatch, name, dtype):
+    """No loop that runs over numbers computes them one by one.
+
+    The kernel is compiled as for a call, and its machine code is taken apart into loops (a jump back to a block
+    through which every way leads). All of them are hot but one: where entries of rows lie across lanes, the loop over
+    the samples also computes what a row has in common, which is a single number. In each hot loop, without the loops
+    in it, at most one arithmetic instruction in ten may be a scalar one, and nothing may be called but what
+    copies or clears memory: a call of a function of the C library is a call for each number.
+    """
+    schedules = {"narrow": False, "wide": True} if any(e.core for e in getattr(sk, name).info.inputs) else {"narrow": False}
+    for schedule, wide in schedules.items():
+        kernel, arguments = called(monkeypatch, name, dtype, wide)
+        assert kernel.py_func.__name__.endswith("_narrow") == (len(schedules) == 2 and not wide)
+        found = work(compiled(kernel, arguments))
+        hot = [loop for loop in found if not wide or loop.depth > 0]
+        complaints = slow(hot)
+        known, why = NUMBER_BY_NUMBER.get((name, schedule), (0, ""))
+        assert len(complaints) == known, (schedule, complaints, why)
+        assert sum(loop.packed for loop in hot) > 0 or (wide and name in WITHOUT_LOOP)
+
+
+@njit(error_model="numpy")
+def calling(x, out):
+    for i in range(len(x)):
+        out[i] = math.exp(x[i])
+
+
+@njit(error_model="numpy")
+def one_by_one(x, out):
+    total = 0.0
+    for i in range(len(x)):
+        total += x[i] * total
+    out[0] = total
+
+
+@njit(error_model="numpy")
+def in_lanes(x, out):
+    for start in range(0, len(x), LANES):
+        place = run(start, len(x))
+        put(out, (place,), load(x, (place,), None) * 3.0 + 1.0, None)
+
+
+@njit(error_model="numpy")
+def nested(x, out):
+    for i in range(x.shape[0]):
+        total = 0.0
+        for k in range(x.shape[1]):
+            total = total * x[i, k] + 1.0
+        out[i, 0] = math.exp(total)
+
+
+@needs_x86
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slow_loops_are_found(dtype):
+    x, square = np.ones(100, dtype), np.ones((10, 10), dtype)
+    complaints = slow(work(compiled(calling, (x, x))))
+    assert any("calls" in line and "exp" in line for line in complaints)
+    assert any("scalar" in line for line in slow(work(compiled(one_by_one, (x, x)))))
+    assert slow(work(compiled(in_lanes, (x, x)))) == []
+    loops = work(compiled(nested, (square, square)))
+    assert {loop.depth for loop in loops} == {0, 1}
+    assert slow([loop for loop in loops if loop.depth == 1]) != []
+
+
+TEXT = """
+start:
+	movabsq	$exp, %rax
+	movq	%rax, 8(%rsp)
+	testq	%rdi, %rdi
+	je	.LBB0_9
+.LBB0_1:
+	vaddpd	%ymm0, %ymm1, %ymm1
+.LBB0_2:                                # Child Loop
+	vmulsd	%xmm0, %xmm1, %xmm1
+	vmovsd	%xmm0, (%rsi)
+	movq	8(%rsp), %r12
+	callq	*%r12
+	decq	%rcx
+	jne	.LBB0_2
+	vfmadd213pd	%ymm0, %ymm1, %ymm1
+	jmp	.LBB0_3
+.LBB0_9:
+	retq
+.LBB0_3:
+	callq	memcpy
+	decq	%rdx
+	jne	.LBB0_1
+	vdivsd	%xmm0, %xmm1, %xmm1
+	jmp	.LBB0_9
+.Lfunc_end0:
+"""
+
+
+def test_loops_are_found_in_machine_code():
+    """Two loops, one in the other; the outer one goes on behind a block that isn't in it."""
+    loops = work(function(TEXT, "start"))
+    assert [tuple(loop) for loop in loops] == [(0, 2, 0, ["memcpy"]), (1, 0, 1, ["exp"])]
+    assert len(slow(loops)) == 2
+    with pytest.raises(ValueError, match="no function other"):
+        function(TEXT, "other")
