@@ -7,7 +7,8 @@
     value = sk.binary_cross_entropy.value(...)
     help(sk.binary_cross_entropy)
 
-Each loss has value, grad, value_and_grad, grad_and_hess, hvp and info. The losses:
+Each loss has value, grad, value_and_grad, grad_and_hess, hvp and info. `num_threads(n)`, for a `with`, says how many
+threads a call may use, and get_num_threads() how many those are. The losses:
 
     binary_cross_entropy: Binary cross-entropy
     binary_cross_entropy_with_logits: Binary cross-entropy with logits
@@ -66,6 +67,8 @@ __all__ = [
     "standardized_mse",
 ]
 
+_THREADS = ("get_num_threads", "num_threads")
+
 
 def __getattr__(name):
     """A loss, made when it is first asked for, so that importing this package loads nothing else."""
@@ -76,6 +79,8 @@ def __getattr__(name):
             catalog.LOSSES[name], lambda: _import_module(f".cpu.{name}", __name__), home=__name__
         )
         return globals().setdefault(name, loss)
+    if name in _THREADS:
+        return getattr(_import_module("._threads", __name__), name)
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import difflib
@@ -87,4 +92,4 @@ def __getattr__(name):
 
 def __dir__():
     """The losses."""
-    return list(__all__)
+    return [*__all__, *_THREADS]

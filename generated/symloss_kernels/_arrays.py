@@ -23,6 +23,10 @@ INT64 = np.dtype(np.int64)
 #: How an input's samples meet the batch: one for one, one for all, or broadcast along some axes.
 FULL, SHARED, PARTIAL = "full", "shared", "partial"
 
+#: How many numbers make a piece of work: enough that starting on one costs little beside it, few enough that what is
+#: converted for one stays in a core's cache.
+PIECE = 1 << 16
+
 
 class Layout(NamedTuple):
     """How the inputs' shapes fit together.
@@ -30,6 +34,9 @@ class Layout(NamedTuple):
     Attributes:
         samples: the broadcast shape of the inputs' leading dimensions.
         n: the number of samples.
+        entries: how many numbers the longest row of a sample has.
+        small: whether all samples are one piece of work.
+        plain: whether, beyond that, there are samples, and each input has its own entries for each.
         sizes: from the name of a core dimension to its size.
         flats: per input, the shape (n, *core) that the kernels see.
         modes: per input, FULL, SHARED or PARTIAL.
@@ -38,6 +45,9 @@ class Layout(NamedTuple):
 
     samples: tuple[int, ...]
     n: int
+    entries: int
+    small: bool
+    plain: bool
     sizes: dict[str, int]
     flats: tuple[tuple[int, ...], ...]
     modes: tuple[str, ...]
@@ -82,7 +92,10 @@ def layout(inputs: Sequence[Input], shapes: Sequence[tuple[int, ...]]) -> Layout
         modes.append(FULL if entries == n else SHARED if entries == 1 else PARTIAL)
         padded = (1,) * (len(samples) - len(lead)) + lead
         axes.append(tuple(i for i, size in enumerate(padded) if size != samples[i]))
-    return Layout(samples, n, sizes, tuple(flats), tuple(modes), tuple(axes))
+    longest = max([math.prod(sizes[dim] for dim in entry.core) for entry in inputs])
+    small = n * longest <= PIECE
+    plain = small and n > 0 and all(mode is FULL for mode in modes)
+    return Layout(samples, n, longest, small, plain, sizes, tuple(flats), tuple(modes), tuple(axes))
 
 
 def as_array(name: str, given: Any) -> np.ndarray:
@@ -142,15 +155,24 @@ ADMITTED = {
 }
 
 
+def admit(name: str, kind: str, array: np.ndarray) -> None:
+    """Refuse an array of numbers of another kind than the input's.
+
+    Raises:
+        TypeError: naming it.
+    """
+    kinds, expected = ADMITTED[kind]
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"`{name}` has dtype {array.dtype}; expected {expected}")
+
+
 def tidy(name: str, kind: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The same entries as a C-contiguous, aligned, native array of `dtype`, as kernels want it.
 
     Raises:
         TypeError: when the dtype is of another kind than the input's.
     """
-    kinds, expected = ADMITTED[kind]
-    if array.dtype.kind not in kinds:
-        raise TypeError(f"`{name}` has dtype {array.dtype}; expected {expected}")
+    admit(name, kind, array)
     array = np.asarray(array, dtype=dtype, order="C")
     if not array.flags.aligned:
         array = array.copy()
@@ -173,40 +195,3 @@ class _Memory:
 def view(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
     """A view that NumPy takes for writeable, without a copy even where `array` is read-only or broadcast."""
     return np.asarray(_Memory(array, shape, strides)) if array.size else np.empty(shape, array.dtype)
-
-
-def spread(array: np.ndarray, place: int, fit: Layout) -> np.ndarray:
-    """A tidy array of the input number `place` as (n, *core), with stride 0 where samples share it."""
-    flat, mode = fit.flats[place], fit.modes[place]
-    if mode is FULL:
-        return array if array.shape == flat else array.reshape(flat)
-    core = len(flat) - 1
-    if mode is SHARED:
-        return view(array, flat, (0, *array.strides[array.ndim - core :]))
-    return np.array(np.broadcast_to(array, fit.samples + flat[1:]), order="C").reshape(flat)
-
-
-#: The weights of an unweighted call: of no length, which kernels read as ones.
-NO_WEIGHTS = np.empty(0)
-
-
-def weights(given: Any, fit: Layout, ignored: np.ndarray | None) -> np.ndarray:
-    """One float64 weight a sample, 0 for an ignored one, in memory of its own.
-
-    Raises:
-        TypeError: when the weight is not real.
-        ValueError: when it doesn't broadcast to the samples' shape.
-    """
-    array = as_array("weight", 1.0 if given is None else given)
-    array = tidy("weight", "weight", array, FLOAT64)
-    padded = (1,) * (len(fit.samples) - array.ndim) + array.shape
-    if len(padded) > len(fit.samples) or any(
-        size not in (1, wanted) for size, wanted in zip(padded, fit.samples, strict=True)
-    ):
-        raise ValueError(
-            f"`weight` has shape {array.shape}; expected one that broadcasts to the samples' {fit.samples}"
-        )
-    result = np.array(np.broadcast_to(array, fit.samples), order="C")
-    if ignored is not None:
-        result[np.broadcast_to(ignored, fit.samples)] = 0.0
-    return result.reshape(fit.n)

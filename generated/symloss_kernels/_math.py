@@ -2,13 +2,33 @@
 # Don't edit: change those and generate again.
 """Functions of numbers that the kernels compile in, and the decorator of a kernel.
 
-All are for float64 arithmetic: float32 inputs are widened when they are loaded and rounded once when results
-are stored, which is what keeps float32 results within an ulp. Each function keeps the promise of the atom of
-the same name: exact to about an ulp over its whole domain, NaN for NaN, and the limits at 0 and infinity.
+Each is for a float64 and for lanes (`_lanes`) of float32 or float64, and keeps the promise of the atom of the
+same name: exact to about an ulp over its whole domain, NaN for NaN, and the limits at 0 and infinity. None
+has a branch where a lane could go another way than its neighbour: both sides are computed, and one is taken.
 """
 
-import math
-from math import (
+from math import inf, nan
+
+from numba import njit
+from numba.extending import overload
+from numpy import empty, float64
+
+from ._coefficients import (
+    ATANH_WIDE64,
+    EXPM1_MINUS64,
+    LN2_HIGH64,
+    LN2_LOW64,
+    LOG1P_UNIT32,
+    LOG1P_UNIT64,
+    LOG2_E,
+    LOGCOSH64,
+    SINH32,
+    SINH64,
+)
+from ._elementary import (
+    FAR,
+    HIGHEST,
+    LOWEST,
     acos,
     acosh,
     asin,
@@ -16,25 +36,57 @@ from math import (
     atan,
     atanh,
     cos,
-    cosh,
-    erf,
-    erfc,
     exp,
+    exp_above,
+    exp_parts,
     expm1,
-    gamma,
-    inf,
+    expm1_parts,
+    hypot1_parts,
     log,
     log1p,
-    nan,
+    log_parts,
+    power,
+    product_rest,
+    quotient,
+    remainder,
     sin,
-    sinh,
-    sqrt,
+    sum_rest,
     tan,
-    tanh,
 )
-
-from numba import njit
-from numpy import empty, float64
+from ._lanes import (
+    SINGLE,
+    copysign,
+    exponent_of,
+    fma,
+    function,
+    per_precision,
+    polynomial,
+    rint,
+    scale2,
+    select,
+    sqrt,
+    wide,
+)
+from ._precision import like, precise, split2_any, widened
+from ._special import (
+    besseli0,
+    besseli1,
+    besseli2,
+    besseli_ratio,
+    besseli_ratio_slope,
+    digamma,
+    erf,
+    erfc,
+    erfc_hazard,
+    erfc_hazard_slope,
+    gamma,
+    lgamma,
+    log_besseli0,
+    log_erfc,
+    log_half_erfc,
+    tetragamma,
+    trigamma,
+)
 
 __all__ = [
     "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "besseli0", "besseli1", "besseli2",
@@ -50,548 +102,362 @@ __all__ = [
 # The error model "numpy" gives infinities and NaN where Python would raise. No fast-math flag is set: each
 # of them breaks NaN, infinity, or the compensated sums.
 kernel = njit(cache=True, nogil=True, error_model="numpy")
-function = njit(inline="never", error_model="numpy")
 
-LOG2 = math.log(2.0)
+#: Down from here -log(1 - e^x) is e^x: e^x/2 is below 2^-3 ulp.
+UNIT_LOST = per_precision(-19.0, -39.0)
+#: From here on x e^-x is less than half of the smallest subnormal.
+FADED = per_precision(110.0, 755.0)
+#: From here on e^x / 2 overflows.
+HIGHEST_HALF = per_precision(90.0, 711.0)
+
+log1p_unit_rest = polynomial(LOG1P_UNIT32, LOG1P_UNIT64)
+atanh_wide_rest = polynomial(ATANH_WIDE64, ATANH_WIDE64)
+sinh_rest = polynomial(SINH32, SINH64)
+logcosh_rest = polynomial(LOGCOSH64, LOGCOSH64)
+expm1_minus_rest = polynomial(EXPM1_MINUS64, EXPM1_MINUS64)
 
 
-@function
+# --- sums -----------------------------------------------------------------------------------------------
+
+
 def add(total, carry, term):
-    """One step of a compensated sum (Neumaier 1974): the new total, and the rounding errors so far."""
-    new = total + term
-    if abs(total) >= abs(term):
-        carry += (total - new) + term
-    else:
-        carry += (term - new) + total
-    return new, carry
+    """One step of a compensated sum: the new total, and the rounding errors so far.
+
+    Each step's own error is found without a branch (Knuth 1969). Terms of float32 need none of that: a
+    float64 total has 29 bits more than they have.
+    """
+    raise NotImplementedError
+
+
+@overload(add, jit_options={"forceinline": True, "error_model": "numpy"})
+def _add(total, carry, term):
+    if term == SINGLE:
+        return lambda total, carry, term: (total + wide(term), carry)
+
+    def compensated(total, carry, term):
+        new = total + term
+        back = new - total
+        return new, carry + ((total - (new - back)) + (term - back))
+
+    return compensated
 
 
 @function
 def finish(total, carry):
     """The compensated sum; of an infinite or NaN total the carry means nothing."""
     result = total + carry
-    return result if result - result == 0.0 else total
+    return select(result - result == 0.0, result, total)
+
+
+# --- choices --------------------------------------------------------------------------------------------
 
 
 @function
 def sign(x):
     """1, 0 or -1 as x is positive, zero or negative; NaN for NaN."""
-    return 1.0 if x > 0.0 else -1.0 if x < 0.0 else x * 0.0
+    return select(x > 0.0, 1.0, select(x < 0.0, -1.0, x * 0.0))
 
 
 @function
 def larger(x, y):
     """The larger of two numbers; NaN if one is."""
-    return x if x > y or x != x else y
+    return select((x > y) | (x != x), x, y)
 
 
 @function
 def smaller(x, y):
     """The smaller of two numbers; NaN if one is."""
-    return x if x < y or x != x else y
-
-
-@function
-def power(x, y):
-    """x^y for x >= 0, with 0^0 = 1."""
-    return x**y
+    return select((x < y) | (x != x), x, y)
 
 
 @function
 def shift(x, m):
     """x - m, and 0 where x is m: infinite entries that are the maximum share it equally."""
-    return 0.0 if x == m else x - m
+    return select(x == m, 0.0, x - m)
+
+
+MOST = per_precision(120.0, 1000.0)
 
 
 @function
 def scale_of(x):
     """A power of two near 1/|x|, so that scaling is exact; 1 for 0, infinity and NaN."""
-    if x == 0.0 or x - x != 0.0:
-        return 1.0
-    exponent = math.frexp(x)[1]
-    return math.ldexp(1.0, -max(-1000, min(1000, exponent)))
+    k = -1.0 - exponent_of(x)
+    k = select(k > MOST(x), MOST(x), k)
+    k = select(k < -MOST(x), -MOST(x), k)
+    return select((x == 0.0) | (x - x != 0.0), 1.0, scale2(like(1.0, x), k))
 
 
 @function
 def times0(x, y):
     """x y, and 0 where x is 0 (NaN if y is NaN)."""
-    return 0.0 if x == 0.0 and y == y else x * y
+    return select((x == 0.0) & (y == y), 0.0, x * y)
 
 
 @function
 def ratio0(x, y):
     """x / y, and 0 where x is 0 (NaN if y is NaN)."""
-    return 0.0 if x == 0.0 and y == y else x / y
+    return select((x == 0.0) & (y == y), 0.0, x / y)
+
+
+# --- sums and quotients of exponentials -----------------------------------------------------------------
 
 
 @function
+def exp_below(x):
+    """e^-|x| as a sum of two; the first is e^-|x| rounded."""
+    x = -abs(x)
+    x = select(x < LOWEST(x), LOWEST(x), x)
+    k = rint(x * LOG2_E)
+    p, q = exp_parts(x, k)
+    high = p + q
+    return scale2(high, k), scale2((p - high) + q, k)
+
+
+@precise
 def sigmoid(x):
     """1 / (1 + e^-x): for x < 0 as e^x / (1 + e^x), which can't overflow."""
-    if x >= 0.0:
-        return 1.0 / (1.0 + exp(-x))
-    e = exp(x)
-    return e / (1.0 + e)
+    e, rest = exp_below(x)
+    high = 1.0 + e
+    low = (e - (high - 1.0)) + rest
+    right = x >= 0.0
+    return quotient(select(right, 1.0, e), select(right, 0.0, rest), high, low)
 
 
 @function
+def log1p_exp(x):
+    """log(1 + e^-|x|) as a sum of two, the second at most a tenth of the first."""
+    e, rest = exp_below(x)
+    # e - e^2/4 and what its rounding loses leave little to the polynomial. What e lacks counts with the slope
+    # 1 / (1 + e), which is between 1 and 1/2.
+    quarter = 0.25 * e
+    most = fma(-quarter, e, e)
+    rest = fma(rest, 0.75, fma(-quarter, e, e - most))
+    return most, fma(quarter * e, log1p_unit_rest(e - 0.5), rest)
+
+
+@precise
 def softplus(x):
-    """log(1 + e^x)."""
-    return x + log1p(exp(-x)) if x > 0.0 else log1p(exp(x))
+    """log(1 + e^x): the larger of x and 0, and log(1 + e^-|x|)."""
+    high, low = log1p_exp(x)
+    right = select(x < 0.0, 0.0, x)
+    big, small = select(high > right, high, right), select(high > right, right, high)
+    total = big + small
+    return select(x == inf, x, total + ((small - (total - big)) + low))
 
 
-@function
+@precise
+def logaddexp(x, y):
+    """log(e^x + e^y): the larger one, and a correction of at most log 2."""
+    high, low = log1p_exp(shift(x, y))
+    return larger(x, y) + (high + low)
+
+
+@precise
 def log1mexp(x):
-    """log(1 - e^x) for x < 0: the better of two forms on each side of -log 2 (Maechler 2012)."""
-    return log(-expm1(x)) if x > -LOG2 else log1p(-exp(x))
+    """log(1 - e^x) for x < 0."""
+    e, _, k, high, low = exp_above(x, LOWEST(x))
+    high, low, _ = log_parts(high, low, -0.0)
+    result = select(x < UNIT_LOST(x), -scale2(e, k), high + low)
+    return select(x < 0.0, result, select(x == 0.0, -inf, nan))
 
 
-@function
+@precise
+def bose(x):
+    """e^x / (1 - e^x) for x < 0, as 1 / (e^-x - 1)."""
+    e, rest, k, bottom, bottom_rest = exp_above(x, LOWEST(x))
+    right = x > 0.0
+    top, top_rest = select(right, -1.0, scale2(e, k)), select(right, 0.0, scale2(rest, k))
+    result = quotient(top, top_rest, bottom, bottom_rest)
+    return select(abs(x) < 1e-20, select(right, -1.0, 1.0) / abs(x), result)
+
+
+@precise
 def over_expm1(x):
     """x / (e^x - 1), 1 at 0."""
-    if x == 0.0:
-        return 1.0
-    if x > 700.0:
-        half = exp(-0.5 * x)  # twice: e^-x loses its digits before the result does
-        return (x * half) * half if x < inf else 0.0
-    return x / expm1(x)
+    # For x > 0 as x e^-x / (1 - e^-x). The power of two comes last: e^-x may be subnormal and the result not.
+    e, rest, k, bottom, bottom_rest = exp_above(x, -FADED(x))
+    a = select(abs(x) > FADED(x), FADED(x), abs(x))
+    right = x > 0.0
+    top = a * e
+    top, top_rest = select(right, top, a), select(right, product_rest(a, e, top) + a * rest, 0.0)
+    result = scale2(quotient(top, top_rest, bottom, bottom_rest), select(right, k, 0.0))
+    return select(x < -60.0, -x, select(abs(x) < 1e-20, 1.0, result))
+
+
+@precise
+def tanh(x):
+    """The hyperbolic tangent, (1 - e^-2|x|) / (1 + e^-2|x|)."""
+    _, _, _, top, top_rest = exp_above(2.0 * x, LOWEST(x))
+    bottom = 2.0 - top
+    return copysign(quotient(top, top_rest, bottom, ((2.0 - bottom) - top) - top_rest), x)
 
 
 @function
-def log_ratio(a, b, difference, at_zero):
-    """log(a/b) for a, b >= 0 with difference = a - b; `at_zero` where both are 0."""
-    if a == 0.0:
-        return at_zero if b == 0.0 else -inf if b == b else nan
-    if b == 0.0:
-        return inf if a == a else nan
-    if abs(difference) < 0.5 * b:
-        return log1p(difference / b)
-    ratio = a / b
-    if ratio < 1e-300 or ratio > 1e300:
-        return log(a) - log(b)
-    return log(ratio)
-
-
-@function
-def logcosh(x):
-    """log(cosh(x)): near 0 from the series of cosh(x) - 1, beyond from e^-2|x|."""
+def half_exp(x):
+    """e^|x| / 2 as a sum of two."""
     x = abs(x)
-    if x < 1.0:
-        # x^2/2! + x^4/4! + ...; at |x| = 1 the term after x^18 is below 2^-53 of the sum.
-        square = x * x
-        series = 1.0
-        for n in range(18, 2, -2):
-            series = 1.0 + series * square / (n * (n - 1.0))
-        return log1p(0.5 * square * series)
-    return (x - LOG2) + log1p(exp(-2.0 * x))
+    x = select(x > HIGHEST_HALF(x), HIGHEST_HALF(x), x)
+    k = rint(x * LOG2_E)
+    p, q = exp_parts(x, k)
+    high = p + q
+    return scale2(high, k - 1.0), scale2((p - high) + q, k - 1.0)
 
 
-@function
+@precise
+def sinh(x):
+    """The hyperbolic sine."""
+    high, low = half_exp(x)
+    far = high - (0.25 / high - low)
+    square = x * x
+    return select(abs(x) < 1.0, fma(x * square, sinh_rest(square), x), copysign(far, x))
+
+
+@precise
+def cosh(x):
+    """The hyperbolic cosine."""
+    high, low = half_exp(x)
+    return high + (0.25 / high + low)
+
+
+@widened
+def logcosh(x):
+    """log(cosh(x)): near 0 by its series in x^2, beyond from e^-2|x|."""
+    x = abs(x)
+    square = x * x
+    near = 0.5 * square + fma(square * square, logcosh_rest(square), 0.5 * product_rest(x, x, square))
+    high, low = log1p_exp(2.0 * x)
+    left = x - LN2_HIGH64
+    far = left + (high + (((x - left) - LN2_HIGH64) + (low - LN2_LOW64)))
+    return select(x < 1.0, near, select(x > FAR, x + (0.0 - LN2_HIGH64), far))
+
+
+@precise
 def sech2(x):
-    """1 - tanh(x)^2 = 4 e^-2|x| / (1 + e^-2|x|)^2; `low` is what 1 + e has lost, so that squaring is exact."""
-    e = exp(-2.0 * abs(x))
-    high = 1.0 + e
-    low = e - (high - 1.0)
-    return 4.0 * e / (high * (high + 2.0 * low))
+    """1 - tanh(x)^2 = 4 e^-2|x| / (1 + e^-2|x|)^2."""
+    y = -2.0 * abs(x)
+    y = select(y < -FADED(x), -FADED(x), y)
+    k = rint(y * LOG2_E)
+    p, q = exp_parts(y, k)
+    top = p + q
+    top_rest = (p - top) + q
+    e = scale2(top, k)
+    root = 1.0 + e
+    root_rest = (e - (root - 1.0)) + scale2(top_rest, k)
+    square = root * root
+    square_rest = fma(2.0 * root, root_rest, product_rest(root, root, square))
+    # The power of two comes last: e may be subnormal.
+    return scale2(quotient(top, top_rest, square, square_rest), k + 2.0)
 
 
-@function
+@widened
+def expm1_minus_x(x):
+    """e^x - 1 - x: near 0 by its series."""
+    square = x * x
+    near = 0.5 * square + fma(square * x, expm1_minus_rest(x), 0.5 * product_rest(x, x, square))
+    bounded = select(x > HIGHEST(x), HIGHEST(x), x)
+    high, low = expm1_parts(select(x < LOWEST(x), LOWEST(x), bounded))
+    far = select(high < inf, (high - x) + low, high)
+    return select(abs(x) < 0.7, near, far)
+
+
+# --- logarithms and squares -----------------------------------------------------------------------------
+
+
+@widened
 def hypot1(x):
     """sqrt(1 + x^2) without overflow."""
-    return math.hypot(1.0, x)
+    return select(abs(x) > FAR, abs(x), sqrt(1.0 + x * x))
 
 
-@function
+@widened
 def hypot1m1(x):
-    """sqrt(1 + x^2) - 1 = x (x / (1 + sqrt(1 + x^2)))."""
-    return abs(x) if abs(x) == inf else x * (x / (1.0 + math.hypot(1.0, x)))
+    """sqrt(1 + x^2) - 1 = x^2 / (1 + sqrt(1 + x^2))."""
+    root, root_rest, square, square_rest = hypot1_parts(x)
+    bottom = 1.0 + root
+    near = quotient(square, square_rest, bottom, (root - (bottom - 1.0)) + root_rest)
+    return select(abs(x) < 1.0 / FAR, (0.5 * x) * x, select(abs(x) > FAR, abs(x) - 1.0, near))
 
 
-@function
+@widened
+def tilt(x):
+    """x / sqrt(1 + x^2)."""
+    root, rest, _, _ = hypot1_parts(x)
+    return copysign(select(abs(x) > FAR, 1.0, quotient(x, 0.0, root, rest)), x)
+
+
+@widened
+def log1p_square(x):
+    """log(1 + x^2); beyond FAR the 1 is below half an ulp of x^2."""
+    x = abs(x)
+    far = x > FAR
+    square = x * x
+    total = 1.0 + square
+    rest = sum_rest(1.0, square, total) + product_rest(x, x, square)
+    high, low, _ = log_parts(select(far, x, total), select(far, 0.0, rest), -0.0)
+    return select(x < inf, select(far, 2.0, 1.0) * (high + low), x)
+
+
+@widened
 def boxcox1p(t, a):
     """((1 + t)^a - 1) / a, log(1 + t) at a = 0."""
     y = log1p(t)
     # Below 1e-17 the limit is exact, and a y could vanish.
-    return y if a == 0.0 or abs(a * y) < 1e-17 else expm1(a * y) / a
+    return select((a == 0.0) | (abs(a * y) < 1e-17), y, expm1(a * y) / a)
 
 
-@function
-def x_minus_log1p(x):
-    """x - log(1 + x): for small |x| by the series of log1p in s = x / (2 + x)."""
-    if not -0.5 < x < 1.0:
-        return x if x == inf else x - log1p(x)
-    s = x / (2.0 + x)
-    square = s * s
-    # log1p(x) = 2 (s + s^3/3 + s^5/5 + ...) and x - 2 s = x s. At both ends s^2 = 1/9, where s^35/35 is below
-    # 2^-53 of the sum; beyond them x - log1p(x) loses less than two bits.
-    series = 1.0 / 33.0
-    for odd in range(31, 2, -2):
-        series = series * square + 1.0 / odd
-    return s * (x - 2.0 * square * series)
-
-
-@function
-def expm1_minus_x(x):
-    """e^x - 1 - x: for small |x| by its series."""
-    if abs(x) > 0.5:
-        return expm1(x) - x if x < inf else x
-    # x^2/2! + x^3/3! + ...; at |x| = 1/2 the term after x^15 is below 2^-53 of the sum.
-    series = 1.0
-    for n in range(15, 2, -1):
-        series = 1.0 + series * x / n
-    return 0.5 * x * x * series
-
-
-@function
-def lgamma(x):
-    """log |gamma(x)|."""
-    return math.lgamma(x)
-
-
-@function
-def digamma(x):
-    """The derivative of log gamma: from its values on [1, 2] up to 10, then the asymptotic series (DLMF 5.11.2)."""
-    if x <= 0.0:
-        if x == math.floor(x):
-            return nan
-        return digamma_right(1.0 - x) - math.pi / tan(math.pi * (x - math.floor(x)))
-    return digamma_right(x)
-
-
-# The root of digamma to twice the precision of a float, and digamma(x) / (x - root) on [1, 2] as a polynomial in
-# 2 x - 3, interpolated at the Chebyshev points with mpmath: next to the root a sum of logarithms and reciprocals
-# would be right absolutely, but not relatively.
-ROOT, ROOT_LOW = 1.4616321449683622, 9.549995429965697e-17
-SLOPE = (
-    0.9510558760318328, -0.2118137106407303, 0.060135621060196744, -0.018550615381735115, 0.005936795278305649,
-    -0.0019350666648590097, 0.0006368880303257201, -0.00021074841140458636, 6.995018873950506e-05,
-    -2.325824239445257e-05, 7.741232223504057e-06, -2.57809436305308e-06, 8.589127353033379e-07,
-    -2.86315275846934e-07, 9.542050972688906e-08, -3.163020268955334e-08, 1.0542687624027994e-08,
-    -3.7075072647122386e-09, 1.2358072433984831e-09, -2.7619635330317715e-10, 9.206434499177992e-11,
-    -8.498137230186096e-11, 2.832706668021759e-11,
-)
-
-
-@function
-def digamma_right(x):
-    """digamma for x > 0."""
-    shifted = 0.0
-    if x < 1.0:
-        shifted = -1.0 / x
-        x += 1.0
-    if x < 10.0:
-        while x > 2.0:
-            x -= 1.0
-            shifted += 1.0 / x
-        series = 0.0
-        for coefficient in SLOPE[::-1]:
-            series = series * (2.0 * x - 3.0) + coefficient
-        return ((x - ROOT) - ROOT_LOW) * series + shifted
-    inverse = 1.0 / (x * x)
-    series = 1.0 / 12.0
-    series = 691.0 / 32760.0 - inverse * series
-    series = 1.0 / 132.0 - inverse * series
-    series = 1.0 / 240.0 - inverse * series
-    series = 1.0 / 252.0 - inverse * series
-    series = 1.0 / 120.0 - inverse * series
-    series = 1.0 / 12.0 - inverse * series
-    return (log(x) - 0.5 / x) - inverse * series
-
-
-@function
-def trigamma(x):
-    """The derivative of digamma: the recurrence up to 10, then the asymptotic series (DLMF 5.15.8)."""
-    if x <= 0.0:
-        if x == math.floor(x):
-            return inf
-        s = math.pi / sin(math.pi * (x - math.floor(x)))
-        return s * s - trigamma_right(1.0 - x)
-    return trigamma_right(x)
-
-
-@function
-def trigamma_right(x):
-    """trigamma for x > 0."""
-    shifted = 0.0
-    while x < 10.0:
-        shifted += 1.0 / (x * x)
-        x += 1.0
-    inverse = 1.0 / (x * x)
-    series = 7.0 / 6.0
-    series = 691.0 / 2730.0 - inverse * series
-    series = 5.0 / 66.0 - inverse * series
-    series = 1.0 / 30.0 - inverse * series
-    series = 1.0 / 42.0 - inverse * series
-    series = 1.0 / 30.0 - inverse * series
-    series = 1.0 / 6.0 - inverse * series
-    return 1.0 / x + 0.5 * inverse + series * inverse / x + shifted
-
-
-@function
-def square_error(x):
-    """x^2 - the float beside it, exactly (Dekker 1971)."""
-    split = x * 134217729.0
-    high = split - (split - x)
-    low = x - high
-    return ((high * high - x * x) + 2.0 * high * low) + low * low
-
-
-@function
-def besseli_series(n, x):
-    """The modified Bessel function I_n by its power series: every term is positive.
-
-    The k-th term has the k-th power of x^2/4, so `lost`, the rounding error of that square, is put
-    back through the sum of the terms' derivatives.
-    """
-    half = 0.5 * x
-    quarter = half * half
-    lost = square_error(half)
-    term = 1.0
-    for k in range(1, n + 1):
-        term *= half / k
-    total, carry, slope, k = term, 0.0, 0.0, 0
-    while term > 1e-18 * total:
-        k += 1
-        term *= quarter / (k * (k + n))
-        total, carry = add(total, carry, term)
-        slope += k * term
-    return total + (carry + slope * (lost / quarter)) if quarter > 1e-30 else total
-
-
-@function
-def besseli_far(n, x):
-    """I_n(x) by its asymptotic expansion (DLMF 10.40.1), for x of 20 and more, where its smallest term is e^-40."""
-    term, total = 1.0, 1.0
-    for k in range(1, 40):
-        factor = -(4.0 * n * n - (2.0 * k - 1.0) ** 2) / (8.0 * k * x)
-        term *= factor
-        total += term
-        if abs(term) < 1e-17 * abs(total) or abs(factor) > 1.0:
-            break
-    if x == inf:
-        return x
-    half = exp(0.5 * x)  # twice: e^x overflows before the result does
-    return (half * (total / sqrt(2.0 * math.pi * x))) * half
-
-
-@function
-def besseli0(x):
-    """The modified Bessel function I_0."""
-    return besseli_series(0, x) if abs(x) < 20.0 else besseli_far(0, abs(x)) if x == x else nan
-
-
-@function
-def besseli1(x):
-    """The modified Bessel function I_1."""
-    far = besseli_far(1, abs(x)) if x == x else nan
-    return math.copysign(besseli_series(1, abs(x)) if abs(x) < 20.0 else far, x)
-
-
-@function
-def besseli2(x):
-    """The modified Bessel function I_2."""
-    return besseli_series(2, abs(x)) if abs(x) < 20.0 else besseli_far(2, abs(x)) if x == x else nan
-
-
-@function
-def tetragamma(x):
-    """The second derivative of digamma, for x > 0: the recurrence up to 12, then the asymptotic series."""
-    if x <= 0.0:
-        return -inf if x == 0.0 else nan
-    shifted = 0.0
-    while x < 12.0:
-        shifted += 2.0 / (x * x * x)
-        x += 1.0
-    inverse = 1.0 / (x * x)
-    series = 35.0 / 2.0 - 3617.0 / 30.0 * inverse
-    series = 691.0 / 210.0 - inverse * series
-    series = 5.0 / 6.0 - inverse * series
-    series = 3.0 / 10.0 - inverse * series
-    series = 1.0 / 6.0 - inverse * series
-    series = 1.0 / 6.0 - inverse * series
-    series = 1.0 / 2.0 - inverse * series
-    return -(inverse * (1.0 + 1.0 / x + inverse * series) + shifted)
-
-
-@function
-def bose(x):
-    """e^x / (1 - e^x) for x < 0, as 1 / (e^-x - 1)."""
-    return 1.0 / expm1(-x) if x != 0.0 else inf
-
-
-@function
-def logaddexp(x, y):
-    """log(e^x + e^y): the larger one, and a correction of at most log 2."""
-    top = larger(x, y)
-    low = smaller(x, y)
-    return top if top == -inf or top == inf else top + log1p(exp(low - top))
-
-
-@function
-def tilt(x):
-    """x / sqrt(1 + x^2)."""
-    return math.copysign(1.0, x) if abs(x) == inf else x / math.hypot(1.0, x)
-
-
-@function
-def log1p_square(x):
-    """log(1 + x^2); from 1e8 on the 1 is below half an ulp of x^2."""
-    return log1p(x * x) if abs(x) < 1e8 else 2.0 * log(abs(x))
-
-
-@function
+@widened
 def boxcox1p_square(x, a):
     """((1 + x^2)^a - 1) / a, log(1 + x^2) at a = 0."""
     y = log1p_square(x)
-    if a == 0.0 or abs(a * y) < 1e-17:  # there the limit is exact, and a y could vanish
-        return y
-    if a == 0.5:
-        return 2.0 * hypot1m1(x)  # exact to the last digits: e^y at a large y isn't
-    if a == 1.0:
-        return x * x
-    return expm1(a * y) / a
+    result = select((a == 0.0) | (abs(a * y) < 1e-17), y, expm1(a * y) / a)
+    # At two usual exponents it is exact to the last digits, which e^y at a large y isn't.
+    return select(a == 0.5, 2.0 * hypot1m1(x), select(a == 1.0, x * x, result))
 
 
-@function
+@widened
+def x_minus_log1p(x):
+    """x - log(1 + x): for small |x| as x^2/2 less what follows in the series in s = x / (2 + x)."""
+    s = x / (2.0 + x)
+    z = s * s
+    half = 0.5 * x * x
+    # As in log_low: log(1 + x) = x - x^2/2 + s (x^2/2 + z (2/3 + 2/5 z + ...)).
+    near = half - fma(s, fma(z, atanh_wide_rest(z), half), -0.5 * product_rest(x, x, x * x))
+    u = 1.0 + x
+    high, low, _ = log_parts(u, x - (u - 1.0), -0.0)
+    far = select(x == -1.0, inf, select(x < inf, (x - high) - low, x))
+    return select((x > -0.5) & (x < 0.5), near, far)
+
+
+@widened
+def log_ratio(a, b, difference, at_zero):
+    """log(a/b) for a, b >= 0 with difference = a - b; `at_zero` where both are 0."""
+    top, k = split2_any(a)
+    bottom, k_bottom = split2_any(b)
+    k = k - k_bottom
+    # Near 1 the difference has digits that a/b has not: a and b may be rounded.
+    near = abs(difference) < 0.5 * b
+    top = select(near, scale2(difference, -k_bottom), top)
+    ratio = top / bottom
+    rest = remainder(top, ratio, bottom) / bottom
+    one_more = 1.0 + ratio
+    rest = select(near, (ratio - (one_more - 1.0)) + rest, rest)
+    high, low, _ = log_parts(select(near, one_more, ratio), rest, select(near, 0.0, k))
+    result = select(abs(k) < inf, high + low, k)
+    return select((a == 0.0) & (b == 0.0), at_zero, result)
+
+
+@widened
 def entropy_gap(x, y):
     """x log(x/y) - x + y; near x = y by the series of u - log(1 + u)."""
-    if x == 0.0:
-        return y
     u = (y - x) / x
-    if abs(u) < 0.5:
-        return x * x_minus_log1p(u)
-    return (y - x) + x * log_ratio(x, y, x - y, nan)
+    far = (y - x) + x * log_ratio(x, y, x - y, nan)
+    return select(x == 0.0, y, select(abs(u) < 0.5, x * x_minus_log1p(u), far))
 
 
-@function
+@widened
 def log_gap(x, y):
     """x/y - 1 - log(x/y); near x = y by the series of u - log(1 + u)."""
     u = (x - y) / y
-    if abs(u) < 0.5:
-        return x_minus_log1p(u)
-    return u - log_ratio(x, y, x - y, nan) if u < inf else u
-
-
-@function
-def gauss_tail(x):
-    """e^(-x^2) with x^2 in two parts: rounded to one float it would lose x^2 ulp."""
-    if abs(x) > 27.5:
-        return 0.0 if x == x else x
-    high = math.floor(16.0 * x + 0.5) / 16.0
-    return exp(-high * high) * exp(-(x - high) * (x + high))
-
-
-@function
-def erfc_rest(x):
-    """Half of what the hazard of erfc is above 2x, for x of 1.5 and more: Laplace's continued fraction."""
-    rest = 0.0
-    for k in range(140 if x < 2.0 else 80 if x < 4.0 else 30 if x < 10.0 else 15, 0, -1):
-        rest = 0.5 * k / (x + rest)
-    return rest
-
-
-@function
-def log_erfc(x):
-    """log(erfc(x)): by log1p near 0, by the continued fraction of the hazard for large x."""
-    if x > 1.5:
-        return -x * x - log((x + erfc_rest(x)) * sqrt(math.pi))
-    return log1p(-erf(x)) if abs(x) < 0.5 else log(erfc(x))
-
-
-@function
-def log_half_erfc(x):
-    """log(erfc(x) / 2): towards -infinity by log1p of the other tail."""
-    if x > 1.5:
-        return -x * x - log(2.0 * (x + erfc_rest(x)) * sqrt(math.pi))
-    return log(0.5 * erfc(x)) if x > 0.0 else log1p(-0.5 * erfc(-x))
-
-
-@function
-def erfc_hazard(x):
-    """2 e^(-x^2) / (sqrt(pi) erfc(x))."""
-    if x > 1.5:
-        return 2.0 * (x + erfc_rest(x))
-    return 2.0 / sqrt(math.pi) * gauss_tail(x) / erfc(x)
-
-
-@function
-def erfc_hazard_slope(x):
-    """The derivative h (h - 2x) of the hazard h of erfc."""
-    if x > 1.5:
-        rest = erfc_rest(x)
-        return 4.0 * rest * x + 4.0 * rest * rest if x < inf else 2.0
-    h = erfc_hazard(x)
-    return h * (h - 2.0 * x) if h != 0.0 else 0.0
-
-
-@function
-def besseli_tail(n, x):
-    """I_n(x) e^-x sqrt(2 pi x) by its asymptotic expansion (DLMF 10.40.1), for x of 30 and more."""
-    term, total = 1.0, 1.0
-    for k in range(1, 40):
-        factor = -(4.0 * n * n - (2.0 * k - 1.0) ** 2) / (8.0 * k * x)
-        term *= factor
-        total += term
-        if abs(term) < 1e-17 * abs(total) or abs(factor) > 1.0:
-            break
-    return total
-
-
-@function
-def log_besseli0(x):
-    """log(I_0(x)): near 0 by log1p of the series without its first term."""
-    x = abs(x)
-    if x < 1.0:
-        quarter = 0.25 * x * x
-        series = 1.0
-        for k in range(12, 1, -1):
-            series = 1.0 + series * quarter / (k * k)
-        return log1p(quarter * series)
-    if x < 30.0:
-        return log(besseli_series(0, x))
-    return x - 0.5 * log(2.0 * math.pi * x) + log(besseli_tail(0, x)) if x < inf else x
-
-
-@function
-def besseli_ratio(x):
-    """I_1(x) / I_0(x)."""
-    far = abs(x)
-    if far < 30.0:
-        # 1 / (2/x + 1 / (4/x + 1 / (6/x + ...))): no term is negative, and no rounding error grows (DLMF 10.33.1).
-        ratio = 0.0
-        for k in range(20 + int(2.0 * far), 0, -1):
-            ratio = far / (2.0 * k + far * ratio)
-        return math.copysign(ratio, x)
-    return math.copysign(besseli_tail(1, far) / besseli_tail(0, far) if far < inf else 1.0, x) if x == x else x
-
-
-# From u^2 on: the coefficients of 1 - r u - r^2 in u = 1/x, where r = I_1/I_0 by its expansion at infinity.
-BESSELI_SLOPE = (
-    0.5, 0.25, 0.375, 0.78125, 2.03125, 6.287109375, 22.53125, 91.731689453125, 418.306640625,
-    2112.7614974975586, 11711.46044921875, 70704.5485754013, 461875.40673828125, 3246384.9033884406,
-    24431241.798706055, 196017082.1258584, 1670297290.8629532, 15065216096.039572, 143391319817.9729,
-    1436322244653.6655, 15103969273540.986, 166366917192891.28, 1915539816086450.0, 2.3011768447837664e+16,
-    2.8793556956322058e+17, 3.746598374515283e+18,
-)
-
-
-@function
-def besseli_ratio_slope(x):
-    """The derivative of r = I_1 / I_0, which is 1 - r/x - r^2; the three cancel for large x."""
-    x = abs(x)
-    if x < 25.0:
-        # I_0^2 - I_1^2 - I_0 I_1 / x = sum of (2m)! / (m!^4 2 (m + 1)^2) (x/2)^2m: no term is negative.
-        quarter = 0.25 * x * x
-        term, total, carry, slope, m = 0.5, 0.5, 0.0, 0.0, 0
-        while term > 1e-18 * total:
-            m += 1
-            term *= quarter * (4.0 * m - 2.0) / (m * (m + 1.0) * (m + 1.0))
-            total, carry = add(total, carry, term)
-            slope += m * term
-        if quarter > 1e-30:
-            total += carry + slope * (square_error(0.5 * x) / quarter)
-        bottom = besseli_series(0, x)
-        return total / bottom / bottom
-    inverse, series = 1.0 / x, 0.0
-    for coefficient in BESSELI_SLOPE[::-1]:
-        series = series * inverse + coefficient
-    return series * inverse * inverse if x == x else x
+    far = select(u < inf, u - log_ratio(x, y, x - y, nan), u)
+    return select(abs(u) < 0.5, x_minus_log1p(u), far)

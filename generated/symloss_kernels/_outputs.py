@@ -10,35 +10,37 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import FULL, SHARED, Layout, view
+from ._arrays import FULL, SHARED, Layout
+from ._operands import memory
 
 
 class Batch(NamedTuple):
     """A checked call.
 
     Attributes:
-        arguments: the inputs as kernels take them, the parameters, the vectors, and one weight a sample.
-        reads: the arrays that a kernel reads.
+        operands: the inputs and the vectors as kernels read them: arrays, or where samples are taken in pieces,
+            what gives these.
+        parameters: the parameters.
+        weights: one weight a sample; None where each is 1.
         scale: what every derivative is multiplied by.
         denominator: what the sum is divided by for the mean.
         dtype: the precision of inputs and results.
         layout: how the shapes fit together.
         shapes: the inputs' own shapes.
         reduction: "mean", "sum" or "none".
-        skips: whether a kernel may leave samples out, so that outputs must be zero beforehand.
         void: None, or the number that all results are when there is nothing to compute.
         out: the caller's arrays as they were given, or None.
     """
 
-    arguments: tuple[Any, ...]
-    reads: list[np.ndarray]
+    operands: list[Any]
+    parameters: tuple[float, ...]
+    weights: Any
     scale: float
     denominator: float
     dtype: np.dtype
     layout: Layout
     shapes: tuple[tuple[int, ...], ...]
     reduction: str
-    skips: bool
     void: float | None
     out: Any
 
@@ -55,7 +57,7 @@ class Buffer:
         zero: whether the kernel needs zeros to start from.
     """
 
-    __slots__ = ("add", "array", "batch", "direct", "final", "given", "place", "total")
+    __slots__ = ("array", "batch", "final", "given", "place", "shared", "staged", "sums", "zero")
 
     def __init__(
         self,
@@ -66,43 +68,70 @@ class Buffer:
         out: np.ndarray | None,
         zero: bool,
     ) -> None:
-        self.batch, self.place, self.given = batch, place, out is not None
+        self.batch, self.place, self.given, self.zero = batch, place, out is not None, zero
         self.final = np.empty(shape, batch.dtype) if out is None else out
-        self.direct = self.add = False
+        self.shared = self.staged = False
         if batch.void is not None:
             return
         mode = FULL if place is None else batch.layout.modes[place]
-        if mode is FULL:
-            # A kernel that wrote where it still has to read would spoil what follows.
-            self.direct = out is None or (
-                out.flags.carray and not any(np.may_share_memory(out, read) for read in batch.reads)
-            )
-            array = self.final if self.direct else np.empty(flat, batch.dtype)
-            self.array = array if array.shape == flat else array.reshape(flat)
-            if zero:
-                self.array.fill(0.0)
-        elif mode is SHARED:
-            self.add = True
-            self.total = np.zeros(flat[1:])
-            self.array = view(self.total, flat, (0, *self.total.strides))
+        if mode is SHARED:
+            self.shared, self.array = True, np.empty(flat[1:])
+            self.sums: dict[int, np.ndarray] = {}
+        elif mode is not FULL:
+            self.array = np.empty(flat, batch.dtype)
+        elif out is None:
+            self.array = self.final if shape == flat else self.final.reshape(flat)
         else:
-            self.array = np.zeros(flat, batch.dtype) if zero else np.empty(flat, batch.dtype)
+            # A kernel that wrote where it still has to read would spoil what follows, so it writes beside that,
+            # piece by piece where each piece of the output lies on that of the input and on no other.
+            given = [memory(operand) for operand in (*batch.operands, batch.weights) if operand is not None]
+            reads = [read for read in given if read is not None and np.may_share_memory(out, read)]
+            in_place = all(_same_memory(out, read) for read in reads)
+            flatten = out.shape == flat or out.flags.c_contiguous
+            self.staged = not out.flags.carray or bool(reads)  # a piece is copied there when it is done
+            if flatten and in_place:
+                self.array = out.reshape(flat)
+            else:
+                self.array, self.staged = np.empty(flat, batch.dtype), False
+
+    def piece(self, start: int, stop: int) -> np.ndarray:
+        """What the kernel writes the samples from `start` to `stop` into."""
+        if self.shared:
+            array = self.sums[start] = np.zeros(self.array.shape)
+            return array
+        if self.staged:
+            array = np.empty((stop - start, *self.array.shape[1:]), self.batch.dtype)
+        else:
+            array = self.array[start:stop]
+        if self.zero:
+            array.fill(0.0)
+        return array
 
     def result(self) -> Any:
         """The output in its own shape and precision; the caller's array where there is one."""
         final, batch = self.final, self.batch
         if batch.void is not None:
             final.fill(batch.void)
-        elif not self.direct:
-            if self.add:
-                found = self.total
-            elif self.place is not None and batch.layout.axes[self.place]:
-                full = self.array.reshape(batch.layout.samples + self.array.shape[1:])
-                found = full.sum(axis=batch.layout.axes[self.place], dtype=np.float64)
-            else:
-                found = self.array
+        elif self.shared:
+            # In the order of the samples, so that the sum is the same on any number of threads.
+            total = np.zeros(self.array.shape)
+            for start in sorted(self.sums):
+                total += self.sums[start]
+            final[...] = total.reshape(final.shape)
+        elif self.place is not None and batch.layout.axes[self.place] and batch.layout.modes[self.place] is not FULL:
+            full = self.array.reshape(batch.layout.samples + self.array.shape[1:])
+            found = full.sum(axis=batch.layout.axes[self.place], dtype=np.float64)
             final[...] = found.reshape(final.shape)
+        elif not np.may_share_memory(final, self.array):
+            final[...] = self.array.reshape(final.shape)
         return final if self.given or final.ndim else final[()]
+
+
+def _same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are the same entries in the same places."""
+    return (one.__array_interface__["data"][0], one.shape, one.strides, one.dtype) == (
+        other.__array_interface__["data"][0], other.shape, other.strides, other.dtype
+    )  # fmt: skip
 
 
 def reduced(batch: Batch, total: float, values: Buffer | None) -> Any:

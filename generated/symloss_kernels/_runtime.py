@@ -3,11 +3,12 @@
 """The host side of the kernels: from a call in NumPy's terms to one pass of a compiled kernel, and back.
 
 A call goes through four steps, in this order:
-    prepare   the inputs and keywords, checked and brought into the kernels' form   -> Batch
+    prepare   the inputs and keywords, checked and sorted                           -> Batch
     outputs   the caller's arrays, checked, or none                                 -> arrays or None
-    kernel    one pass over the samples, into buffers                               -> Buffer
+    run       the kernel over all samples, piece by piece, into buffers             -> Buffer
     finish    contributions of a broadcast input summed, results in their own shape -> results
-Nothing is written into a caller's array before everything has been checked.
+Nothing is written into a caller's array before everything has been checked. How the samples are cut into pieces
+depends on the shapes alone, and sums are added up in the order of the pieces, so results don't depend on threads.
 """
 
 from __future__ import annotations
@@ -22,15 +23,27 @@ from typing import Any
 
 import numpy as np
 
-from . import _arrays, _checks
-from ._arrays import FLOAT32, FLOAT64, Layout
+from . import _arrays, _checks, _operands, _products, _threads
+from ._arrays import FLOAT32, FLOAT64, INT64, PIECE, Layout
 from ._help import documented, options, usage
 from ._info import Description, Input, Parameter, indent
 from ._outputs import Batch, Buffer, group_of, reduced
 
 __all__ = ["Description", "Input", "Loss", "Parameter"]
 
-_NO_VALUES = {dtype: np.empty(0, dtype) for dtype in (FLOAT32, FLOAT64)}
+#: From each entry point to the kinds of derivatives that it computes, and to the place for each sample's value.
+_KINDS = {
+    "value": (),
+    "grad": ("grad",),
+    "value_and_grad": ("grad",),
+    "grad_and_hess": ("grad", "hess"),
+    "hvp": ("hvp",),
+}
+_VALUES = {"value": (None,), "value_and_grad": (None,)}
+#: Rows of at most so many entries have samples in the lanes; longer ones have their entries there.
+NARROW = 128
+#: The most pieces that a call is cut into, as long as none has more than `LONGEST` numbers.
+PIECES, LONGEST = 64, 1 << 22
 
 
 class Loss:
@@ -48,9 +61,13 @@ class Loss:
         self._home = home
         self._kernels: Any = None
         self._inputs = [entry.name for entry in info.inputs]
+        self._plans: dict[str, _products.Plan] = {}
         self._predicted = [i for i, entry in enumerate(info.inputs) if entry.kind == "prediction"]
         self._domains = [_checks.domain(entry) for entry in info.inputs]
-        self._labels = [i for i, entry in enumerate(info.inputs) if entry.kind == "label"]
+        self._vectors = [f"vector_{self._inputs[i]}" for i in self._predicted]
+        self._cores = [entry.core for entry in info.inputs]
+        self._has_rows = any(self._cores)
+        self._is_label = [entry if entry.kind == "label" else None for entry in info.inputs]
         self._parameters = {entry.name: i for i, entry in enumerate(info.parameters)}
         self._defaults = tuple(float(entry.default) for entry in info.parameters)
         self._layout = lru_cache(maxsize=256)(partial(_arrays.layout, info.inputs))
@@ -66,6 +83,8 @@ class Loss:
 
         `out` is an array for the values, with reduction="none" only.
         """
+        if not keywords and (done := self._at_once("value", inputs)) is not None:
+            return float(done[0] / done[1])
         batch = self._prepare("value", inputs, keywords)
         values = None
         if batch.reduction == "none":
@@ -75,11 +94,7 @@ class Loss:
             values = self._values(batch, out)
         elif batch.out is not None:
             raise ValueError('`out` needs reduction="none" here: a mean or a sum is a Python float')
-        total = 0.0
-        if batch.void is None:
-            written = _NO_VALUES[batch.dtype] if values is None else values.array
-            total = self._open().value(*batch.arguments, written)
-        return reduced(batch, total, values)
+        return reduced(batch, self._run("value", batch, (), values), values)
 
     def grad(self, *inputs: Any, **keywords: Any) -> Any:
         """The gradient of the reduced loss, in the shape of the prediction.
@@ -87,10 +102,11 @@ class Loss:
         With several predictions, a named tuple. For reduction="none", the gradient of the sum.
         `out` is an array, or a tuple of arrays for several predictions.
         """
+        if not keywords and (done := self._at_once("grad", inputs)) is not None:
+            return done[2][0]
         batch = self._prepare("grad", inputs, keywords)
         grads = self._buffers(batch, "grad", self._outs(batch, "out", batch.out))
-        if batch.void is None:
-            self._open().grad(*batch.arguments, batch.scale, *_arrays_of(grads), *_adds_of(grads))
+        self._run("grad", batch, (batch.scale,), None, *grads)
         return self._grouped(grads)
 
     def value_and_grad(self, *inputs: Any, **keywords: Any) -> Any:
@@ -98,6 +114,8 @@ class Loss:
 
         `out` is what `grad` takes; for reduction="none" a pair (values, gradient).
         """
+        if not keywords and (done := self._at_once("value_and_grad", inputs)) is not None:
+            return float(done[0] / done[1]), done[2][0]
         batch = self._prepare("value_and_grad", inputs, keywords)
         value_out, grad_out = None, batch.out
         if batch.reduction == "none" and batch.out is not None:
@@ -108,11 +126,7 @@ class Loss:
             outs = self._outs(batch, "out", grad_out)
         values = self._values(batch, value_out) if batch.reduction == "none" else None
         grads = self._buffers(batch, "grad", outs)
-        total = 0.0
-        if batch.void is None:
-            written = _NO_VALUES[batch.dtype] if values is None else values.array
-            kernel = self._open().value_and_grad
-            total = kernel(*batch.arguments, batch.scale, written, *_arrays_of(grads), *_adds_of(grads))
+        total = self._run("value_and_grad", batch, (batch.scale,), values, *grads)
         return reduced(batch, total, values), self._grouped(grads)
 
     def grad_and_hess(self, *inputs: Any, **keywords: Any) -> Any:
@@ -120,6 +134,8 @@ class Loss:
 
         `out` is a pair of what `grad` takes.
         """
+        if not keywords and (done := self._at_once("grad_and_hess", inputs)) is not None:
+            return done[2][0], done[2][1]
         batch = self._prepare("grad_and_hess", inputs, keywords)
         first = second = None
         if batch.out is not None:
@@ -128,9 +144,7 @@ class Loss:
         hess_outs = self._outs(batch, "out[1]", second, *[out for out in grad_outs if out is not None])
         grads = self._buffers(batch, "grad", grad_outs)
         hesses = self._buffers(batch, "hess", hess_outs)
-        if batch.void is None:
-            kernel = self._open().grad_and_hess
-            kernel(*batch.arguments, batch.scale, *_arrays_of(grads + hesses), *_adds_of(grads))
+        self._run("grad_and_hess", batch, (batch.scale,), None, *grads, *hesses)
         return self._grouped(grads), self._grouped(hesses)
 
     def hvp(self, *inputs: Any, **keywords: Any) -> Any:
@@ -141,9 +155,54 @@ class Loss:
         """
         batch = self._prepare("hvp", inputs, keywords)
         hvps = self._buffers(batch, "hvp", self._outs(batch, "out", batch.out))
-        if batch.void is None:
-            self._open().hvp(*batch.arguments, batch.scale, *_arrays_of(hvps), *_adds_of(hvps))
+        self._run("hvp", batch, (batch.scale,), None, *hvps)
         return self._grouped(hvps)
+
+    # The shortest way, for many small calls.
+
+    def _at_once(self, entry: str, inputs: tuple[Any, ...]) -> tuple[float, int, list[np.ndarray]] | None:
+        """A call without keywords on a few samples in arrays as kernels want them: sum, samples, derivatives.
+
+        It does what the steps below do, and refuses what they refuse; None where it isn't so simple.
+        """
+        if self._kernels is None or len(inputs) != len(self._inputs) or len(self._predicted) > 1 or self._plans:
+            return None
+        dtype = getattr(inputs[self._predicted[0]], "dtype", None)
+        if dtype is not FLOAT64 and dtype is not FLOAT32:
+            return None
+        shapes = []
+        for array, is_label in zip(inputs, self._is_label, strict=True):
+            if type(array) is not np.ndarray or array.dtype is not (INT64 if is_label else dtype):
+                return None
+            if not array.flags.carray:
+                return None
+            shapes.append(array.shape)
+        fit = self._layout(tuple(shapes))
+        if not fit.plain:
+            return None
+        arrays = []
+        for array, flat, check, label in zip(inputs, fit.flats, self._domains, self._is_label, strict=True):
+            if check is not None:
+                check.check(array, array, 0)
+            if label is not None:
+                _checks.labels(label, array.reshape(-1), array, 0, fit.sizes[label.dims[0]], None)
+            arrays.append(array if array.shape == flat else array.reshape(flat))
+        kernel, _ = self._kernel(entry, fit)
+        shape, flat = shapes[self._predicted[0]], fit.flats[self._predicted[0]]
+        made, writes = [], []
+        for name in self._outputs_of(entry):
+            sparse = self.info.sparse and name in self.info.sparse
+            output = np.zeros(shape, dtype) if sparse else np.empty(shape, dtype)
+            made.append(output)
+            writes.append(output if shape == flat else output.reshape(flat))
+        scale = () if entry == "value" else (1.0 / fit.n,)
+        total = kernel(fit.n, *arrays, *self._defaults, None, *scale, *_VALUES.get(entry, ()), *writes)
+        return total, fit.n, made if shape else [output[()] for output in made]
+
+    def _kernel(self, entry: str, fit: Layout) -> tuple[Any, bool]:
+        """The kernel for rows of this length, and whether it is one for short rows."""
+        narrow = self._has_rows and fit.entries <= NARROW
+        return getattr(self._open(), f"{entry}_narrow" if narrow else entry), narrow
 
     # Preparing.
 
@@ -167,18 +226,16 @@ class Loss:
             dtype = _arrays.precision([(entries[i].name, given[i], raw[i]) for i in self._predicted])
         shapes = tuple([array.shape for array in raw])
         fit = self._layout(shapes)
-        arrays, ignored = self._tidy(raw, dtype, fit, ignore_index)
-        if weight is None and ignored is None:
-            weights, denominator, skips = _arrays.NO_WEIGHTS, float(fit.n), False
-        else:
-            weights, skips = _arrays.weights(weight, fit, ignored), True
-            denominator = float(weights.sum())
-        vectors = []
+        operands, labels = self._operands(raw, dtype, fit, ignore_index)
+        weights, denominator = None, float(fit.n)
+        if weight is not None or labels:
+            weights = _operands.Weights(_operands.weights(weight, fit), labels)
+            denominator = _summed(weights, fit)
         if call == "hvp":
             predictions = [entries[i] for i in self._predicted]
-            tidied = _checks.vectors(vector, predictions, [shapes[i] for i in self._predicted], dtype)
-            for i, array in zip(self._predicted, tidied, strict=True):
-                vectors.append(_arrays.spread(array, i, fit))
+            vectors = _checks.vectors(vector, predictions, [shapes[i] for i in self._predicted])
+            for i, (entry, array) in zip(self._predicted, vectors, strict=True):
+                operands.append(_operands.operand(entry, array, dtype, i, fit, None))
         scale, void = 1.0, 0.0 if fit.n == 0 else None
         if reduction == "mean":
             if denominator == 0.0:
@@ -188,16 +245,19 @@ class Loss:
                 scale = void = math.nan
             else:
                 scale = 1.0 / denominator
-        arguments = (*arrays, *parameters, *vectors, weights)
-        reads = arrays + vectors
-        return Batch(arguments, reads, scale, denominator, dtype, fit, shapes, reduction, skips, void, out)
+        batch = Batch(
+            operands, parameters, weights, scale, denominator, dtype, fit, shapes, reduction, void, out
+        )
+        if not fit.small and (void is not None or out is not None):
+            self._check(batch)
+        return batch
 
     def _sort(
         self, call: str, given: tuple[Any, ...], keywords: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The inputs in their order, and the keywords with "parameters" as a tuple of floats."""
         call = f"{self.info.name}.{call}"
-        has_label = bool(self._labels)
+        has_label = any(self._is_label)
         known = options(call.endswith(".hvp"), has_label)
         parameters, inputs, rest = list(self._defaults), {}, {}
         for name, value in keywords.items():
@@ -213,25 +273,94 @@ class Loss:
         rest["parameters"] = tuple(parameters)
         return tuple(_checks.by_name(call, self._inputs, given, inputs)), rest
 
-    def _tidy(
+    def _operands(
         self, raw: list[np.ndarray], dtype: np.dtype, fit: Layout, ignore_index: int | None
-    ) -> tuple[list[np.ndarray], np.ndarray | None]:
-        """The inputs as kernels take them, their entries checked, and which samples are ignored."""
-        arrays = []
-        ignored = None
+    ) -> tuple[list[Any], list[_operands.Labels]]:
+        """The inputs as kernels read them, and the labels of which some are to be left out."""
+        operands: list[Any] = []
+        ignoring = []
         for place, (entry, array) in enumerate(zip(self.info.inputs, raw, strict=True)):
             if entry.kind == "label":
-                array, mask = _checks.labels(entry, array, fit.sizes[entry.dims[0]], ignore_index)
-                if mask is not None:
-                    ignored = mask if ignored is None else ignored | mask
+                _arrays.admit(entry.name, "label", array)
+                labels = _operands.Labels(entry, array, fit.sizes[entry.dims[0]], ignore_index, place, fit)
+                if ignore_index is not None and bool(np.any(array == ignore_index)):
+                    ignoring.append(labels)
+                operands.append(labels.piece(0, fit.n) if fit.small else labels)
             else:
-                if array.dtype is not dtype or not array.flags.carray:
-                    array = _arrays.tidy(entry.name, entry.kind, array, dtype)
-                check = self._domains[place]
-                if check is not None:
-                    check.check(array)
-            arrays.append(_arrays.spread(array, place, fit))
-        return arrays, ignored
+                operands.append(_operands.operand(entry, array, dtype, place, fit, self._domains[place]))
+        return operands, ignoring
+
+    def _check(self, batch: Batch) -> None:
+        """Check every entry before anything is written into a caller's array."""
+        checked = [operand for operand in batch.operands if operand.check is not None]
+        if checked:
+            step = max(1, PIECE // batch.layout.entries)
+
+            def work(i: int) -> None:
+                for operand in checked:
+                    operand.piece(i * step, min((i + 1) * step, batch.layout.n))
+
+            _threads.each(work, -(-batch.layout.n // step))
+
+    # Running.
+
+    def _run(
+        self, entry: str, batch: Batch, scale: tuple[float, ...], values: Buffer | None, *buffers: Buffer
+    ) -> float:
+        """Run a kernel over all samples; gives the sum that it returns.
+
+        Args:
+            entry: the kernel's name.
+            batch: the call.
+            scale: what derivatives are multiplied by, if there are any.
+            values: where each sample's value goes, if anywhere.
+            buffers: where derivatives go, kind after kind, prediction after prediction.
+        """
+        if batch.void is not None:
+            return 0.0
+        fit = batch.layout
+        kernel, is_narrow = self._kernel(entry, fit)
+        plan = None if is_narrow else self._plans.get(entry)
+        inputs, has_value = len(self._inputs), entry in _VALUES
+
+        def run(reads: list[Any], start: int, stop: int) -> float:
+            count = stop - start
+            weights = None if batch.weights is None else batch.weights.piece(start, stop)
+            writes = [buffer.piece(start, stop) for buffer in buffers]
+            written = [None if values is None else values.piece(start, stop)] if has_value else []
+            if plan is None:
+                arguments = (*reads[:inputs], *batch.parameters, *reads[inputs:], weights, *scale, *written, *writes)
+                total = kernel(count, *arguments)
+            else:
+                work = _products.Work(plan, count, weights, fit.sizes)
+                names = [*self._inputs, *self._vectors][: len(reads)]
+                work.read(names, [*self._cores, *(self._cores[i] for i in self._predicted)][: len(reads)], reads)
+                made = work.before()
+                kept = work.write(self._outputs_of(entry), writes, [buffer.shared for buffer in buffers])
+                arguments = (*reads[:inputs], *batch.parameters, *reads[inputs:], *made, weights, *scale, *written, *kept)
+                total = kernel(count, *arguments)
+                work.after()
+            for buffer, array in zip((values, *buffers), (*(written or [None]), *writes), strict=True):
+                if buffer is not None and buffer.staged:
+                    buffer.array[start:stop] = array
+            return total
+
+        if fit.small:
+            return run(batch.operands, 0, fit.n)
+        step = _step(batch, (values, *buffers))
+        count = -(-fit.n // step)
+        totals: list[Any] = [0.0] * count
+
+        def work(i: int) -> None:
+            start, stop = i * step, min((i + 1) * step, fit.n)
+            totals[i] = run([operand.piece(start, stop) for operand in batch.operands], start, stop)
+
+        _threads.each(work, count)
+        return _sum(totals) if has_value else 0.0
+
+    def _outputs_of(self, entry: str) -> list[str]:
+        """The names of an entry point's derivatives."""
+        return [f"{kind}_{self._inputs[i]}" for kind in _KINDS[entry] for i in self._predicted]
 
     # Outputs.
 
@@ -257,7 +386,7 @@ class Loss:
 
     def _values(self, batch: Batch, out: np.ndarray | None) -> Buffer:
         """The buffer for one value a sample."""
-        return Buffer(batch, batch.layout.samples, (batch.layout.n,), None, out, batch.skips)
+        return Buffer(batch, batch.layout.samples, (batch.layout.n,), None, out, batch.weights is not None)
 
     def _buffers(self, batch: Batch, kind: str, outs: Sequence[Any]) -> list[Buffer]:
         """The buffers for one kind of derivative, one a prediction."""
@@ -265,7 +394,7 @@ class Loss:
         for place, out in zip(self._predicted, outs, strict=True):
             # A kernel leaves a skipped sample, and most of a sparse output, as it was.
             sparse = self.info.sparse and f"{kind}_{self._inputs[place]}" in self.info.sparse
-            zero = batch.skips or bool(sparse)
+            zero = batch.weights is not None or bool(sparse)
             flat = batch.layout.flats[place]
             buffers.append(Buffer(batch, batch.shapes[place], flat, place, out, zero))
         return buffers
@@ -279,7 +408,9 @@ class Loss:
     def _open(self) -> Any:
         """The module that holds the kernels."""
         if self._kernels is None:
-            self._kernels = self._load()
+            module = self._load()
+            self._plans = {entry: _products.Plan(**plan) for entry, plan in getattr(module, "PRODUCTS", {}).items()}
+            self._kernels = module
         return self._kernels
 
     # What the loss looks like from outside.
@@ -303,14 +434,32 @@ class Loss:
         return self
 
 
-def _arrays_of(buffers: list[Buffer]) -> list[np.ndarray]:
-    """What a kernel writes into."""
-    return [buffer.array for buffer in buffers]
+def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:
+    """How many samples make a piece."""
+    fit = batch.layout
+    least = max(1, PIECE // fit.entries)
+    for buffer in buffers:
+        if buffer is not None and buffer.shared:
+            # Each piece has sums of its own, and all of these together must stay small.
+            fitting = max(1, PIECE // max(1, buffer.array.size))
+            least = max(least, -(-fit.n // fitting))
+    if batch.weights is not None or any(part is not None and part.staged for part in (*batch.operands, *buffers)):
+        return least
+    most = max(1, LONGEST // fit.entries)
+    return max(least, min(-(-fit.n // PIECES), most))
 
 
-def _adds_of(buffers: list[Buffer]) -> list[bool]:
-    """Whether a kernel adds to what is there."""
-    return [buffer.add for buffer in buffers]
+def _summed(weights: _operands.Weights, fit: Layout) -> float:
+    """The sum of the weights."""
+    return _sum([float(weights.piece(at, min(at + PIECE, fit.n)).sum()) for at in range(0, fit.n, PIECE)])
+
+
+def _sum(terms: list[float]) -> float:
+    """The sum, rounded once; with infinities or NaN among the terms, what adding them gives."""
+    try:
+        return math.fsum(terms)
+    except (OverflowError, ValueError):
+        return float(sum(terms))
 
 
 def _restore(home: str, name: str) -> Loss:

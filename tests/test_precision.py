@@ -1,0 +1,254 @@
+"""Which losses are computed in float32: what a trial accepts and refuses, and that it is what the kernels do."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+from sympy import exp, log
+
+from symloss import emulate, precision
+from symloss.catalog import standard
+from symloss.derive import derive
+from symloss.emulate import DOUBLE, PLACE, SINGLE, Emulation, Number
+from symloss.errors import UnsupportedError
+from symloss.lower import lower
+from symloss.oracle import Oracle
+from symloss.program import ENTRIES, Program
+from symloss.roles import Loss
+from symloss.sampler import points
+from symloss.spec import Label, NonNegative, Prediction, Sum, Target, index, loss
+from symloss.ulp import ulp_error
+
+LOSSES = sorted(standard().names())
+WIDE = dict.fromkeys(ENTRIES, "load_wide")
+
+
+@cache
+def programs(name: str) -> list[Program]:
+    return made(standard().loss(name))
+
+
+def made(of: Loss) -> list[Program]:
+    derivation = derive(of)
+    return [lower(derivation, entry) for entry in ENTRIES]
+
+
+# --- what is accepted -----------------------------------------------------------------------------------
+
+
+@loss
+def squared(prediction: Prediction, target: Target):
+    return (prediction - target) ** 2
+
+
+@loss
+def row_of_logits(logits: Prediction["K"], label: Label["K"]):
+    k = index("K")
+    return -log(exp(logits[label]) / Sum(exp(logits[k]), k))
+
+
+@loss
+def high_power(logits: Prediction, gamma: NonNegative = 20):
+    return (1 / (1 + exp(-logits))) ** gamma
+
+
+@loss
+def overflows_on_the_way(prediction: Prediction["D"], target: Target["D"]):
+    d = index("D")
+    return Sum((prediction[d] - target[d]) ** 4 / (1 + (prediction[d] - target[d]) ** 2), d)
+
+
+@loss
+def divided_after_squaring(prediction: Prediction["D"], target: Target["D"]):
+    """Where a square is above the largest float32 and a fourth of it is not."""
+    d = index("D")
+    return Sum((prediction[d] - target[d]) ** 2, d) / 4
+
+
+@pytest.mark.parametrize("spec", [squared, row_of_logits], ids=lambda spec: spec.name)
+def test_what_keeps_its_digits_is_computed_in_float32(spec):
+    assert load_of(spec) == dict.fromkeys(ENTRIES, "load")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [high_power, overflows_on_the_way, divided_after_squaring],
+    ids=lambda spec: spec.name,
+)
+def test_what_loses_digits_or_leaves_the_range_is_not(spec):
+    found = load_of(spec)
+    assert found["value"] == found["grad"] == found["value_and_grad"] == "load_wide"
+
+
+def load_of(spec) -> dict[str, str]:
+    return precision.load_of(made(spec.trace()))
+
+
+@pytest.mark.parametrize("name", ["mae", "kl_divergence", "softmax_cross_entropy"])
+def test_shipped_losses_in_float32(name):
+    assert precision.load_of(programs(name))["value_and_grad"] == "load"
+
+
+@pytest.mark.parametrize("name", ["binary_focal", "gram_style", "standardized_mse"])
+def test_shipped_losses_in_float64(name):
+    assert precision.load_of(programs(name)) == WIDE
+
+
+def test_entries_that_must_agree_are_decided_together():
+    found = precision.load_of(programs("softmax_focal"))
+    assert set(found) == set(ENTRIES)
+    assert found["value"] == found["grad"] == found["value_and_grad"]
+    assert found["grad_and_hess"] == found["hvp"]
+
+
+def test_a_body_that_cannot_be_tried_is_computed_in_float64(monkeypatch):
+    monkeypatch.setattr(emulate, "_EXACT", {})
+    monkeypatch.setattr(emulate, "_FORMULAS", {})
+    emulate._meaning.cache_clear()
+    try:
+        with pytest.raises(UnsupportedError, match="no function `exp`"):
+            precision.errors(programs("softmax_cross_entropy")[0])
+        assert precision.load_of(programs("softmax_cross_entropy")) == WIDE
+    finally:
+        emulate._meaning.cache_clear()
+
+
+def test_the_answer_is_the_same_in_every_process():
+    """Whatever the order of a set is there."""
+    code = (
+        "from symloss.catalog import standard\nfrom symloss.derive import derive\nfrom symloss.lower import lower\n"
+        "from symloss.precision import errors\n"
+        "print([errors(lower(derive(standard().loss(n)), 'value_and_grad')) for n in ('center', 'smooth_l1')])"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
+    assert "value" in said[0]
+
+
+# --- the judgement is `verify`'s ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("got", "right"),
+    [(1.0, 1.0 + 2**-23), (2.0, 2.0 - 2**-24), (0.0, 2.0**-149), (3e-45, 1e-45), (math.inf, 1e39), (math.inf, 1e38),
+     (3.4028234663852886e38, 1e300), (-math.inf, 1e39), (math.nan, 1.0), (1.0, math.nan), (math.inf, math.inf),
+     (0.0, 0.0), (1.0, math.inf), (3.3e38, 3.4028234663852886e38)],
+)  # fmt: skip
+def test_errors_are_those_of_ulp_error(got, right):
+    with np.errstate(all="ignore"):
+        found = precision._ulps(np.array([got]), np.array([right]))
+    assert found.tolist() == [ulp_error(got, mpf(right), "float32")]
+
+
+def test_a_small_error_in_what_is_ill_conditioned_is_small():
+    """Where x - t cancels, an ulp of x moves the result by many ulp, and the mixed error counts."""
+    one = made(squared.trace())
+    right = Emulation(one[0], narrow=True, single=False)
+    arrays = {"prediction": np.array([1 + 2**-20, 3.0]), "target": np.array([1.0, -1.0])}
+    case = precision.Case(arrays, {}, 2)
+    spreads, conditions = precision._sensitivity(one[0].loss, right, case, right.run(arrays, {}))
+    # d = 2^-20, f = d^2, |df/dx| ulp(x) = 2 d 2^-23 for x and t alike; 2 (|x| + |t|) / |d|.
+    assert spreads["value"][0] == pytest.approx(4 * 2.0**-20 * 2.0**-23, rel=0.1)
+    assert conditions["value"][0] == pytest.approx(4 * 2.0**20, rel=0.1)
+    assert conditions["value"][1] == pytest.approx(2.0, rel=precision.ABOVE / 2)
+
+
+def test_points_keep_to_their_domains_and_are_float32():
+    of = standard().loss("binary_focal")
+    for case in precision.cases(of, vectors=True, copies=3):
+        assert set(case.arrays) == {"logits", "target", "vector_logits"}
+        assert len(case.arrays["logits"]) == 3 * case.drawn
+        assert set(case.arrays["target"]) <= {0.0, 1.0}
+        for array in case.arrays.values():
+            assert np.array_equal(array, array.astype(SINGLE))
+
+
+# --- the emulation is what the kernels do -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_bodies_compute_what_the_oracle_does(name):
+    """Ordinary points, in float64, in both schedules: far from where rounding errors could tell."""
+    of = standard().loss(name)
+    sizes = [dict.fromkeys(of.dims, 2), {dim: 2 + n for n, dim in enumerate(of.dims)}] if of.dims else None
+    oracle = Oracle(of)
+    chosen = [p for p in points(of, "float32", 60, 3, sizes) if p.why in ("moderate", "normal")][:3]
+    assert chosen
+    for program in programs(name):
+        for point in chosen:
+            arrays = {i.name: np.asarray([point.inputs[i.name]], PLACE if i.kind == "label" else DOUBLE) for i in of.inputs}
+            arrays |= {f"vector_{given}": np.asarray([vector], DOUBLE) for given, vector in point.vectors.items()}
+            for narrow in (True, False) if of.dims else (True,):
+                found = Emulation(program, narrow, single=False).run(arrays, point.parameters)
+                for output, (numbers,) in found.items():
+                    kind, _, wrt = output.partition("_")
+                    for at in list(np.ndindex(numbers.shape))[:3]:
+                        vector = point.vectors if kind == "hvp" else None
+                        exact = oracle.evaluate(kind, point.values, wrt or None, at, vector)
+                        if not mp.isnan(exact):
+                            assert float(numbers[at]) == pytest.approx(float(exact), rel=1e-9, abs=1e-13)
+
+
+def test_what_lanes_share_takes_their_precision():
+    lanes = np.array([3.0], SINGLE)
+    for result in (lanes * Number(0.1), Number(0.1) * lanes, Number(0.1) - lanes, lanes / Number(0.1)):
+        assert result.dtype == SINGLE
+    assert (lanes * Number(0.1))[0] == SINGLE.type(3) * SINGLE.type(0.1)
+    assert (lanes.astype(DOUBLE) * Number(0.1))[0] == 3 * 0.1
+    assert isinstance(2.0 * Number(0.1), Number)
+    with np.errstate(all="ignore"):
+        assert 1.0 / Number(0.0) == math.inf
+
+
+def test_float32_functions_are_wrong_by_an_ulp_at_most_and_always_the_same():
+    x = np.linspace(-5, 5, 4001).astype(SINGLE)
+    got = emulate._meaning("exp")(x)
+    step = np.spacing(np.exp(x.astype(DOUBLE)).astype(SINGLE)).astype(DOUBLE)
+    wrong = np.abs(got - np.exp(x.astype(DOUBLE))) / step
+    assert got.dtype == SINGLE
+    assert 0.5 + 0.9 * emulate.NOISE < wrong.max() <= 0.5 + emulate.NOISE
+    assert emulate.NOISE > 0
+    assert np.array_equal(got[::7], emulate._meaning("exp")(x[::7]))
+    assert emulate._meaning("exp")(np.zeros(2, SINGLE)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "exact"),
+    [("sigmoid", (-2.0,), 0.11920292202211755), ("softplus", (-40.0,), 4.248354255291589e-18),
+     ("log1mexp", (-1e-3,), math.log(-math.expm1(-1e-3))), ("besseli1", (2.0,), 1.5906368546373291),
+     ("trigamma", (2.0,), 0.6449340668482264), ("sech2", (1.0,), 0.41997434161402614),
+     ("log_ratio", (3.0, 2.0, 1.0, 0.0), 0.4054651081081644), ("log_ratio", (0.0, 0.0, 0.0, 5.0), 5.0),
+     ("power", (2.0, 0.5), math.sqrt(2)), ("over_expm1", (0.0,), 1.0), ("erfc", (1.0,), 0.15729920705028513),
+     ("scale_of", (5.0,), 0.125), ("scale_of", (0.0,), 1.0), ("times0", (0.0, math.inf), 0.0),
+     ("ratio0", (0.0, 0.0), 0.0), ("sign", (-3.0,), -1.0), ("larger", (1.0, 2.0), 2.0), ("smaller", (1.0, 2.0), 1.0),
+     ("shift", (math.inf, math.inf), 0.0), ("sqrt", (9.0,), 3.0)],
+)  # fmt: skip
+def test_functions_mean_what_the_kernels_do(name, args, exact):
+    """As lanes and as numbers."""
+    with np.errstate(all="ignore"):
+        lanes = emulate._meaning(name)(*(np.array([x]) for x in args))
+        number = emulate._meaning(name)(*map(Number, args))
+    assert lanes.dtype == DOUBLE
+    assert lanes[0] == pytest.approx(exact, rel=1e-14)
+    assert float(number) == float(lanes[0])
+
+
+@pytest.mark.parametrize("name", sorted(emulate._FORMULAS))
+def test_every_function_of_the_kernels_is_known(name):
+    assert callable(emulate._meaning(name))
