@@ -11,9 +11,9 @@ import pytest
 import symloss_kernels as sk
 from assembly import X86, compiled, function, slow, work
 from numba import njit
-from sympy import Eq, Gt, Integer, Ne, Symbol, exp
 from symloss_kernels._lanes import LANES
 from symloss_kernels._memory import load, put, run
+from sympy import Eq, Gt, Integer, Ne, Symbol, exp
 from test_contract import sample
 
 from symloss.index import Entry, Index

@@ -60,12 +60,6 @@ def high_power(logits: Prediction, gamma: NonNegative = 20):
 
 
 @loss
-def overflows_on_the_way(prediction: Prediction["D"], target: Target["D"]):
-    d = index("D")
-    return Sum((prediction[d] - target[d]) ** 4 / (1 + (prediction[d] - target[d]) ** 2), d)
-
-
-@loss
 def divided_after_squaring(prediction: Prediction["D"], target: Target["D"]):
     """Where a square is above the largest float32 and a fourth of it is not."""
     d = index("D")
@@ -79,7 +73,7 @@ def test_what_keeps_its_digits_is_computed_in_float32(spec):
 
 @pytest.mark.parametrize(
     "spec",
-    [high_power, overflows_on_the_way, divided_after_squaring],
+    [high_power, divided_after_squaring],
     ids=lambda spec: spec.name,
 )
 def test_what_loses_digits_or_leaves_the_range_is_not(spec):
@@ -192,8 +186,13 @@ def test_bodies_compute_what_the_oracle_does(name):
     assert chosen
     for program in programs(name):
         for point in chosen:
-            arrays = {i.name: np.asarray([point.inputs[i.name]], PLACE if i.kind == "label" else DOUBLE) for i in of.inputs}
-            arrays |= {f"vector_{given}": np.asarray([vector], DOUBLE) for given, vector in point.vectors.items()}
+            arrays = {
+                i.name: np.asarray([point.inputs[i.name]], PLACE if i.kind == "label" else DOUBLE)
+                for i in of.inputs
+            }
+            arrays |= {
+                f"vector_{given}": np.asarray([vector], DOUBLE) for given, vector in point.vectors.items()
+            }
             for narrow in (True, False) if of.dims else (True,):
                 found = Emulation(program, narrow, single=False).run(arrays, point.parameters)
                 for output, (numbers,) in found.items():

@@ -485,16 +485,18 @@ def scale2(typingctx, x, k):
                 [x, k],
                 lambda v: [ir.Constant(v, ir.Undefined), ir.IntType(width)(-1), I32(4)],
             )
-        # In three steps, since neither 2^k nor 2^(k/2) need be a float, and only the last step may round. A step
-        # takes what its exponent holds.
-        most = constant(x.type, float(bias - 1))
-        least = constant(x.type, -float(bias - 1))
+        # In three steps, since neither 2^k nor 2^(k/2) need be a float: what an exponent can't hold comes first, so
+        # that only the last step can leave the normal numbers, and so rounds.
+        most, least = constant(x.type, float(bias - 1)), constant(x.type, -float(bias - 1))
+        steps_left, parts = k, []
         for _ in range(3):
-            near = builder.select(builder.fcmp_ordered("<", k, most), k, most)
-            near = builder.select(builder.fcmp_ordered(">", near, least), near, least)
-            whole = builder.add(builder.fptosi(near, bits), constant(bits, bias))
+            part = builder.select(builder.fcmp_ordered("<", steps_left, most), steps_left, most)
+            part = builder.select(builder.fcmp_ordered(">", part, least), part, least)
+            parts.append(part)
+            steps_left = builder.fsub(steps_left, part)
+        for part in reversed(parts):
+            whole = builder.add(builder.fptosi(part, bits), constant(bits, bias))
             x = builder.fmul(x, builder.bitcast(builder.shl(whole, constant(bits, fraction)), x.type))
-            k = builder.fsub(k, near)
         return x
 
     return signature(kind, kind, kind), emit

@@ -14,7 +14,6 @@ from numba.extending import intrinsic, overload
 
 from ._lanes import (
     DOUBLE,
-    F32,
     F64,
     I1,
     I32,
@@ -26,11 +25,9 @@ from ._lanes import (
     RUN,
     SINGLE,
     WORD,
-    Lanes,
     Positions,
     Run,
     call,
-    chosen,
     constant,
     ir,
     joined,

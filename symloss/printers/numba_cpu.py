@@ -58,11 +58,19 @@ def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
     return source, tuple(dict.fromkeys(name for program in programs[True] for name in program.sparse))
 
 
-def _imports(used: set[str]) -> dict[str, list[str]]:
-    """From each module of the package to what the kernels take from it."""
-    found = {module: sorted(used & names) for module, names in RUNTIME.items()}
-    found["_math"] = sorted(used.difference(*RUNTIME.values()))
-    return dict(sorted(found.items()))
+def _imports(used: set[str]) -> list[str]:
+    """The lines that import what the kernels use, one name a line where they don't fit into one."""
+    found = {module: used & names for module, names in RUNTIME.items()}
+    found["_math"] = used.difference(*RUNTIME.values())
+    lines: list[str] = []
+    for module, names in sorted(found.items()):
+        ordered = sorted(names, key=lambda name: (not name.isupper(), name))
+        line = f"from ..{module} import {', '.join(ordered)}"
+        if len(line) <= 110:
+            lines.append(line)
+        else:
+            lines += [f"from ..{module} import (", *(f"    {name}," for name in ordered), ")"]
+    return lines
 
 
 def _products(program: Program) -> dict[str, list[str]]:
