@@ -23,21 +23,25 @@ if TYPE_CHECKING:
     from symloss.roles import Input, Loss, Parameter
 
 #: What the generated kernels, and the objects that call them, have in use. The names of functions are those
-#: of `_math.py`, except `gamma`: many parameters are called so, and their specs can't call the function.
+#: of `_math.py`, `_lanes.py` and `_memory.py`, except `gamma`: many parameters are called so, and their specs
+#: can't call the function.
 TAKEN = {
-    "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "besseli0", "besseli1", "besseli2",
-    "besseli_ratio", "besseli_ratio_slope", "bose", "boxcox1p", "boxcox1p_square", "carry", "cos", "cosh",
-    "cpu", "cuda", "data", "digamma", "dtype", "empty", "entropy_gap", "erf", "erfc", "erfc_hazard",
-    "erfc_hazard_slope", "exp", "expm1", "expm1_minus_x", "factor", "finish", "float64", "grad",
-    "grad_and_hess", "grads", "hess", "hvp", "hypot1", "hypot1m1", "ignore_index", "inf", "info", "kernel",
-    "larger", "lgamma", "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap",
-    "log_half_erfc", "log_ratio", "logaddexp", "logcosh", "losses", "math", "mean_scale", "name", "nan",
-    "np", "numba", "numpy", "out", "over_expm1", "power", "ratio0", "reduction", "sample", "sample_weight",
-    "samples", "scale_of", "sech2", "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller",
-    "softplus", "sqrt", "tan", "tanh", "tetragamma", "tilt", "times0", "total", "trigamma", "value",
-    "value_and_grad", "values", "vector", "weight", "weighted", "x_minus_log1p",
+    "acos", "acosh", "add", "add_to", "asin", "asinh", "atan", "atanh", "besseli0", "besseli1", "besseli2",
+    "besseli_ratio", "besseli_ratio_slope", "bose", "boxcox1p", "boxcox1p_square", "carry", "clear", "cos",
+    "cosh", "cpu", "cuda", "data", "digamma", "dtype", "empty", "entropy_gap", "erf", "erfc", "erfc_hazard",
+    "erfc_hazard_slope", "exp", "expm1", "expm1_minus_x", "factor", "fetch", "finish", "first_max",
+    "float64", "flush", "get_num_threads", "grad", "grad_and_hess", "grads", "hess", "hvp", "hypot1",
+    "hypot1m1", "ignore_index", "inf", "info", "kernel", "lane", "larger", "lgamma", "load", "load_wide",
+    "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
+    "log_ratio", "logaddexp", "logcosh", "losses", "math", "max_of", "mean_scale", "min_of", "name", "nan",
+    "np", "num_threads", "numba", "numpy", "occupied", "only", "opposite", "out", "over_expm1", "power",
+    "product_of", "put", "put_unless", "ratio0", "reduction", "run", "sample", "sample_weight", "samples",
+    "scale_of", "sech2", "select", "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus",
+    "sqrt", "sum_of", "tally", "tan", "tanh", "tetragamma", "tile_of", "tilt", "times0", "total",
+    "trigamma", "value", "value_and_grad", "values", "vector", "weight", "weighted", "wide", "within",
+    "x_minus_log1p",
 }  # fmt: skip
-_TAKEN_PREFIXES = ("add_", "grad_", "hess_", "hvp_", "vector_")
+_TAKEN_PREFIXES = ("add_", "either_", "grad_", "hess_", "holds_", "hvp_", "vector_")
 
 #: SymPy has its own sums over symbols; a formula with core dimensions needs the ones of symloss.
 _INSTEAD: dict[type, str] = {

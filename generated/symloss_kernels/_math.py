@@ -9,7 +9,7 @@ has a branch where a lane could go another way than its neighbour: both sides ar
 
 from math import inf, nan
 
-from numba import njit
+from numba import njit, types
 from numba.extending import overload
 from numpy import empty, float64
 
@@ -95,7 +95,7 @@ __all__ = [
     "expm1_minus_x", "finish", "float64", "gamma", "hypot1", "hypot1m1", "inf", "kernel", "larger", "lgamma",
     "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
     "log_ratio", "logaddexp", "logcosh", "nan", "over_expm1", "power", "ratio0", "scale_of", "sech2", "shift",
-    "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tan", "tanh", "tetragamma", "tilt",
+    "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tally", "tan", "tanh", "tetragamma", "tilt",
     "times0", "trigamma", "x_minus_log1p",
 ]
 
@@ -140,6 +140,18 @@ def _add(total, carry, term):
         return new, carry + ((total - (new - back)) + (term - back))
 
     return compensated
+
+
+def tally(total, carry, term, inputs):
+    """A step of the sum over samples: compensated, but for float32 inputs, whose sums need no more than float64."""
+    raise NotImplementedError
+
+
+@overload(tally, jit_options={"forceinline": True, "error_model": "numpy"})
+def _tally(total, carry, term, inputs):
+    if inputs.dtype == types.float32:
+        return lambda total, carry, term, inputs: (total + wide(term), carry)
+    return lambda total, carry, term, inputs: add(total, carry, term)
 
 
 @function

@@ -43,7 +43,7 @@ _VALUES = {"value": (None,), "value_and_grad": (None,)}
 #: Rows of at most so many entries have samples in the lanes; longer ones have their entries there.
 NARROW = 128
 #: The most pieces that a call is cut into, as long as none has more than `LONGEST` numbers.
-PIECES, LONGEST = 64, 1 << 22
+PIECES, LONGEST = 32, 1 << 22
 
 
 class Loss:

@@ -147,7 +147,7 @@ class Body:
         There, errors of functions, half an ulp or little more, are all that may meet within a bound of 2 ulp.
         And a loss is added up in float64 anyway.
         """
-        if self.load != "load" or not self.narrow:
+        if self.load != "load" or not self.narrow or is_call(value) or value.is_Symbol:
             return self.scalar.text(value)
         self.scalar.narrow_names = self._varying - self._wide
         return self.scalar.wide_text(value)

@@ -101,7 +101,7 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
     if body.narrow:
         used |= {"LANES", "occupied", "run"}
     if program.has_value:
-        used |= {"add", "finish", "put"} | ({"sum_of", "within"} if body.narrow else set())
+        used |= {"finish", "put"} | ({"sum_of", "tally", "within"} if body.narrow else {"add"})
     written = [name for name in body.tiles if name in program.outputs]
     read = [name for name in body.tiles if name not in program.outputs]
     used |= {"tile_of"} if body.tiles else set()
@@ -113,6 +113,7 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
         "doc": _DONE[program.entry],
         "sizes": _sizes(program, body, lines),
         "narrow": body.narrow,
+        "inputs": program.loss.predictions[0].name,
         "before": [f"fetch({name}, sample, {name}_tile)" for name in read]
         + [f"clear({name}_tile)" for name in written if name in program.sparse],
         "after": [f"flush({name}, sample, {name}_tile)" for name in written],
