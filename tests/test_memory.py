@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba import njit
-from symloss_kernels._lanes import LANES, select, wide
+from symloss_kernels._lanes import LANES
 from symloss_kernels._memory import (
     add_to,
     clear,
@@ -574,13 +574,13 @@ def test_a_branch_in_lanes_writes_into_the_tile_where_it_holds():
             sample = run(start, len(x))
             entry = load(x, (sample,), None)
             put(out, (sample, 0), entry, tile)
-            put(out, (only(sample, entry < 0.0), 0), select(entry < 0.0, wide(0.0), entry), tile)
+            put(out, (only(sample, entry < 0.0), 0), 5.0, tile)
             flush(out, sample, tile)
 
     x = normal(3 * LANES + 1)
     out = Fenced((len(x), 1), np.float64)
     kernel(x, out.array)
-    np.testing.assert_array_equal(out.array[:, 0], np.maximum(x, 0.0))
+    np.testing.assert_array_equal(out.array[:, 0], np.where(x < 0, 5.0, x))
     assert out.whole()
 
 

@@ -442,3 +442,15 @@ def test_the_gram_matrix_of_float32_features(seed):
     ulp = 2.0**-23
     assert abs(value - exact) <= 8 * ulp * exact
     assert np.max(np.abs(grad - slope)) <= 8 * ulp * np.max(np.abs(slope))
+
+
+@pytest.mark.parametrize("size", [2.0**64, 2.0**-74])
+def test_products_of_float32_neither_overflow_nor_vanish(size):
+    """Squares of these numbers are no float32, but they are float64, in which a loss is computed."""
+    rng = np.random.default_rng(5)
+    features, target = (rng.uniform(0.5, 1.0, (1, 64, 32, 32)).astype(np.float32) for _ in range(2))
+    small = sk.gram_style.value(features[:, :8, :4, :2], target[:, :8, :4, :2])
+    large = sk.gram_style.value(features, target)
+    times = np.float32(size)
+    assert sk.gram_style.value(times * features[:, :8, :4, :2], times * target[:, :8, :4, :2]) == small * size**4
+    assert sk.gram_style.value(times * features, times * target) == pytest.approx(large * size**4, rel=2.0**-20)
