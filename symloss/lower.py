@@ -125,9 +125,11 @@ class _Lowering:
     def _product(self, left: Matrix, right: Matrix, indices: tuple[Any, ...]) -> str:
         """The name of the matrix that two inputs make."""
         if (left, right) not in self.before:
-            name = f"{left.array}_by_{right.array}"
-            same = sum(product.into.startswith(name) for product in self.before.values())
-            name += f"_{same + 1}" if same else ""
+            taken = {i.name for i in self.loss.inputs} | {p.name for p in self.loss.parameters}
+            taken |= {product.into for product in self.before.values()}
+            name, number = f"{left.array}_by_{right.array}", 2
+            while name in taken:
+                name, number = f"{left.array}_by_{right.array}_{number}", number + 1
             dims = tuple(index.dim for index in indices)
             self.before[left, right] = MatrixProduct(name, left, right, dims=dims)
         return self.before[left, right].into

@@ -30,7 +30,7 @@ from numba.extending import intrinsic, models, overload, register_model, type_ca
 ir = cgutils.ir  # llvmlite's, which is Numba's own way to write instructions
 
 __all__ = [
-    "LANES", "any_lane", "copysign", "exponent_of", "first_max", "floor", "fma", "function", "lanewise", "max_of",
+    "LANES", "any_lane", "copysign", "exponent_of", "first_max", "floor", "fma", "function", "kernel", "lanewise", "max_of",
     "min_of", "opposite", "per_precision", "polynomial", "product_of", "rint", "scale2", "select", "split2", "sqrt",
     "sum_of", "trunc", "wide",
 ]
@@ -49,6 +49,14 @@ LETTER = {F64: "f64", F32: "f32", I64: "i64", I1: "i1"}
 #: What a helper of the kernels is compiled with: it becomes part of the kernel that calls it. The error model
 #: "numpy" gives infinities and NaN where Python would raise. No fast-math flag is set: they break NaN and infinity.
 function = njit(forceinline=True, error_model="numpy")
+
+
+def kernel(function):
+    """What a kernel is compiled with: kept on disk for other processes, where there is a place that can be written."""
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # Numba finds no place
+        return njit(nogil=True, error_model="numpy")(function)
 
 
 # --- types ----------------------------------------------------------------------------------------------

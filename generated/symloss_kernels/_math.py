@@ -9,7 +9,7 @@ has a branch where a lane could go another way than its neighbour: both sides ar
 
 from math import inf, nan
 
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 from numpy import empty, float64
 
@@ -59,6 +59,7 @@ from ._lanes import (
     exponent_of,
     fma,
     function,
+    kernel,
     per_precision,
     polynomial,
     rint,
@@ -98,10 +99,6 @@ __all__ = [
     "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tally", "tan", "tanh", "tetragamma", "tilt",
     "times0", "trigamma", "x_minus_log1p",
 ]
-
-# The error model "numpy" gives infinities and NaN where Python would raise. No fast-math flag is set: each
-# of them breaks NaN, infinity, or the compensated sums.
-kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 #: Down from here -log(1 - e^x) is e^x: e^x/2 is below 2^-3 ulp.
 UNIT_LOST = per_precision(-19.0, -39.0)

@@ -2,8 +2,8 @@
 # Don't edit: change those and generate again.
 """The matrix products of a loss, done by NumPy and so by the BLAS library that it has.
 
-float32 matrices are multiplied in slices of the summed axis, and the slices' products added up in float64: a BLAS
-library adds in the matrices' own precision, and the error of a long sum would grow with its length.
+All products are float64: a BLAS library adds in the matrices' own precision, in which a long sum loses digits and squares
+overflow. float32 matrices are widened a part at a time.
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import FLOAT32, FLOAT64
+from ._arrays import FLOAT64
 
-#: How many terms are added up in float32: their sum keeps about an ulp.
-SLICE = 512
-#: A product of so many multiplications takes no time worth saving, and is done in float64.
-FEW = 1 << 18
-#: How many numbers a part of a product may have that is added to an output.
-PART = 1 << 17
+#: How many numbers a part of a matrix has that is widened, or added to an output.
+PART = 1 << 16
 
 
 class Plan(NamedTuple):
@@ -89,16 +85,14 @@ class Work:
                 factor, matrix = self._matrix(left, sample), self._matrix(right, sample)
                 output = self.arrays[name] if name in self.shared else self.arrays[name][sample]
                 target = output.reshape(len(factor), -1)
-                if matrix.dtype == FLOAT32 and factor.shape[0] * matrix.size > FEW:
-                    factor = factor.astype(FLOAT32)
-                if name in self.shared or adds:
-                    for start in range(0, matrix.shape[1], max(1, PART // len(factor))):
-                        part = slice(start, start + max(1, PART // len(factor)))
-                        target[:, part] += factor @ matrix[:, part]
-                elif factor.dtype == target.dtype:
-                    np.matmul(factor, matrix, out=target)
-                else:
-                    target[...] = factor @ matrix
+                columns = max(1, PART // max(len(factor), len(matrix)))
+                for start in range(0, matrix.shape[1], columns):
+                    part = slice(start, start + columns)
+                    product = factor @ matrix[:, part].astype(FLOAT64, copy=False)
+                    if name in self.shared or adds:
+                        target[:, part] += product
+                    else:
+                        target[:, part] = product
 
     def _matrix(self, given: tuple[str, int, bool], sample: int) -> np.ndarray:
         """One sample's array as a matrix."""
@@ -110,10 +104,12 @@ class Work:
 
 
 def multiplied(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """left @ right in float64, or as good as that."""
-    if left.dtype != FLOAT32 or left.shape[0] * right.size <= FEW:
-        return left.astype(FLOAT64, copy=False) @ right.astype(FLOAT64, copy=False)
+    """left @ right in float64."""
+    if left.dtype == FLOAT64 and right.dtype == FLOAT64:
+        return left @ right
     total = np.zeros((left.shape[0], right.shape[1]))
-    for start in range(0, left.shape[1], SLICE):
-        total += left[:, start : start + SLICE] @ right[start : start + SLICE]
+    terms = max(1, PART // max(total.shape))
+    for start in range(0, left.shape[1], terms):
+        part = slice(start, start + terms)
+        total += left[:, part].astype(FLOAT64) @ right[part].astype(FLOAT64)
     return total

@@ -105,19 +105,22 @@ def each(work: Callable[[int], None], count: int) -> None:
 
 
 def _start(work: Callable[[], None], helpers: int) -> list[Any]:
-    """Give the pool some work; at the interpreter's end it takes none, and the caller does it all."""
+    """Give the pool some work; at the interpreter's end it takes little or none, and the caller does the rest."""
     global _pool, _pool_size
+    started: list[Any] = []
     with _lock:
-        if _pool_size < helpers:
-            from concurrent.futures import ThreadPoolExecutor
-
-            if _pool is not None:
-                _pool.shutdown(wait=False)
-            _pool, _pool_size = ThreadPoolExecutor(helpers, thread_name_prefix="symloss"), helpers
         try:
-            return [_pool.submit(work) for _ in range(helpers)]
+            if _pool_size < helpers:
+                from concurrent.futures import ThreadPoolExecutor
+
+                if _pool is not None:
+                    _pool.shutdown(wait=False)
+                _pool, _pool_size = ThreadPoolExecutor(helpers, thread_name_prefix="symloss"), helpers
+            for _ in range(helpers):
+                started.append(_pool.submit(work))
         except RuntimeError:
-            return []
+            pass
+    return started
 
 
 def _forget() -> None:
