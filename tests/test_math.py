@@ -520,7 +520,21 @@ def test_compensated_sums_of_lanes():
         np.testing.assert_array_equal(compensated_lanes(terms), bad)
 
 
+@njit(error_model="numpy")
+def tallied(terms, inputs):
+    total, carry = 0.0, 0.0
+    for term in terms:
+        total, carry = functions.tally(total, carry, term, inputs)
+    return total, carry
+
+
+def test_samples_are_added_with_compensation_but_for_float32_inputs():
+    terms = np.array([1.0, 1e-20, -1.0])
+    assert tallied(terms, np.zeros(1)) == (0.0, 1e-20)
+    assert tallied(terms, np.zeros(1, np.float32)) == (0.0, 0.0)
+
+
 def test_every_public_function_is_tested():
-    tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {"add", "finish"}
+    tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {"add", "finish", "tally"}
     constants = {"empty", "float64", "inf", "nan", "kernel"}
     assert set(functions.__all__) - constants - tested == set()
