@@ -38,7 +38,8 @@ TAKEN = {
     "product_of", "put", "put_unless", "ratio0", "reduction", "run", "sample", "sample_weight", "samples",
     "scale_of", "sech2", "select", "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus",
     "sqrt", "sum_of", "tally", "tan", "tanh", "tetragamma", "tile_of", "tilt", "times0", "total",
-    "trigamma", "value", "value_and_grad", "values", "vector", "weight", "weighted", "wide", "within",
+    "trigamma", "value", "value_and_grad", "values", "vector", "weight", "weighted", "wide",
+    "wide_sigmoid", "wide_softplus", "within",
     "x_minus_log1p",
 }  # fmt: skip
 _TAKEN_PREFIXES = ("add_", "either_", "grad_", "hess_", "holds_", "hvp_", "vector_")

@@ -21,7 +21,7 @@ from numba import njit
 from symloss_kernels import _math as functions
 from symloss_kernels._coefficients import ROOT
 from symloss_kernels._lanes import LANES, sum_of
-from symloss_kernels._memory import load, run, within
+from symloss_kernels._memory import load, put, run, within
 
 from symloss.ulp import from_ordinal, to_ordinal, ulp, ulp_error
 
@@ -521,6 +521,35 @@ def test_compensated_sums_of_lanes():
 
 
 @njit(error_model="numpy")
+def wide_forms(x, out):
+    """The wide forms of float32 lanes, and of the numbers one by one."""
+    for start in range(0, x.size, LANES):
+        place = run(start, x.size)
+        lanes = load(x, (place,), None)
+        put(out[0], (place,), functions.wide_sigmoid(lanes), None)
+        put(out[1], (place,), functions.wide_softplus(lanes), None)
+    for i in range(x.size):
+        out[2, i] = functions.wide_sigmoid(np.float64(x[i]))
+        out[3, i] = functions.wide_softplus(np.float64(x[i]))
+
+
+def test_wide_forms_do_not_round_to_float32():
+    """A quarter of a float32's rounding for sigmoid, half of one for softplus, also where float32 underflows."""
+    draw = np.random.default_rng(3)
+    near, far, tiny = draw.uniform(-2, 2, 20_000), draw.uniform(-110, 110, 20_000), draw.normal(size=9_999) * 1e-30
+    x = np.concatenate([near, far, tiny, [0.0, -0.0, 40.0, -40.0, -103.97, 150.0, -150.0]]).astype(np.float32)
+    out = np.empty((4, x.size))
+    wide_forms(x, out)
+    for got, exact, bound in ((out[0], out[2], 0.25), (out[1], out[3], 0.55)):
+        assert np.max(np.abs(got / exact - 1)) <= bound * 2.0**-24
+    edges = np.array([INF, -INF, NAN], np.float32)
+    out = np.empty((4, 3))
+    wide_forms(edges, out)
+    np.testing.assert_array_equal(out[0], [1.0, 0.0, NAN])
+    np.testing.assert_array_equal(out[1], [INF, 0.0, NAN])
+
+
+@njit(error_model="numpy")
 def tallied(terms, inputs):
     total, carry = 0.0, 0.0
     for term in terms:
@@ -535,6 +564,6 @@ def test_samples_are_added_with_compensation_but_for_float32_inputs():
 
 
 def test_every_public_function_is_tested():
-    tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {"add", "finish", "tally"}
+    tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {"add", "finish", "tally", "wide_sigmoid", "wide_softplus"}
     constants = {"empty", "float64", "inf", "nan", "kernel"}
     assert set(functions.__all__) - constants - tested == set()

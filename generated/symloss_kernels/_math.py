@@ -68,7 +68,7 @@ from ._lanes import (
     sqrt,
     wide,
 )
-from ._precision import like, precise, split2_any, widened
+from ._precision import in_float64, like, precise, split2_any, widened
 from ._special import (
     besseli0,
     besseli1,
@@ -97,9 +97,11 @@ __all__ = [
     "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
     "log_ratio", "logaddexp", "logcosh", "nan", "over_expm1", "power", "ratio0", "scale_of", "sech2", "shift",
     "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tally", "tan", "tanh", "tetragamma", "tilt",
-    "times0", "trigamma", "x_minus_log1p",
+    "times0", "trigamma", "wide_sigmoid", "wide_softplus", "x_minus_log1p",
 ]
 
+#: e^x is 0 or next to it down from here.
+BELOW = per_precision(-700.0, -746.0)
 #: Down from here -log(1 - e^x) is e^x: e^x/2 is below 2^-3 ulp.
 UNIT_LOST = per_precision(-19.0, -39.0)
 #: From here on x e^-x is less than half of the smallest subnormal.
@@ -215,12 +217,19 @@ def ratio0(x, y):
 @function
 def exp_below(x):
     """e^-|x| as a sum of two; the first is e^-|x| rounded."""
-    x = -abs(x)
-    x = select(x < LOWEST(x), LOWEST(x), x)
-    k = rint(x * LOG2_E)
-    p, q = exp_parts(x, k)
+    p, q, k = exp_below_parts(x)
     high = p + q
     return scale2(high, k), scale2((p - high) + q, k)
+
+
+@function
+def exp_below_parts(x):
+    """(p, q, k) with e^-|x| = (p + q) 2^k; e^-|x| is 0 as a float below BELOW, and in float64 nearly so."""
+    x = -abs(x)
+    x = select(x < BELOW(x), BELOW(x), x)
+    k = rint(x * LOG2_E)
+    p, q = exp_parts(x, k)
+    return p, q, k
 
 
 @precise
@@ -253,6 +262,34 @@ def softplus(x):
     big, small = select(high > right, high, right), select(high > right, right, high)
     total = big + small
     return select(x == inf, x, total + ((small - (total - big)) + low))
+
+
+@function
+def exp_below_wide(x):
+    """e^-|x| of float32 lanes in float64: to a hundredth of a float32's ulp, and beyond where that underflows."""
+    p, q, k = exp_below_parts(x)
+    return scale2(wide(p) + wide(q), wide(k))
+
+
+@function
+def wide_sigmoid_parts(x):
+    """1 / (1 + e^-x) of float32 lanes in float64."""
+    e = exp_below_wide(x)
+    return select(x >= 0.0, 1.0, e) / (1.0 + e)
+
+
+@function
+def wide_softplus_parts(x):
+    """log(1 + e^x) of float32 lanes in float64."""
+    high, low = log1p_exp(x)
+    # Beyond 40 the logarithm is its argument, which is no float32 beyond 104.
+    rest = select(abs(x) > 40.0, exp_below_wide(x), wide(high) + wide(low))
+    return select(x > 0.0, wide(x), 0.0) + rest
+
+
+#: Of float32 lanes the results before they are rounded to float32, for what is computed from them in float64.
+wide_sigmoid = in_float64(wide_sigmoid_parts, sigmoid)
+wide_softplus = in_float64(wide_softplus_parts, softplus)
 
 
 @precise

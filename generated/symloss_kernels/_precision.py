@@ -23,7 +23,7 @@ from ._lanes import (
     wide,
 )
 
-__all__ = ["FMA", "by_precision", "like", "narrow", "precise", "split2_any", "widened"]
+__all__ = ["FMA", "by_precision", "in_float64", "like", "narrow", "precise", "split2_any", "widened"]
 
 #: Whether x y + z is one instruction that rounds once.
 FMA = "+fma" in _lanes._FEATURES
@@ -125,6 +125,25 @@ def by_precision(single, double):
 def widened(double):
     """A function that float32 lanes compute in float64, rounding its result."""
     return by_precision(None, double)
+
+
+def in_float64(single, double):
+    """A function whose result is float64 for float32 lanes too: by `single`, which rounds less than `double` narrowed."""
+
+    def chosen(x):
+        """Numba takes its meaning from the overload."""
+        raise NotImplementedError
+
+    chosen.__name__ = chosen.__qualname__ = single.__name__
+    chosen.__doc__ = single.__doc__
+
+    @overload(chosen, jit_options={"forceinline": True, "error_model": "numpy"})
+    def choose(x):
+        if joined(x) == SINGLE:
+            return (lambda x: single(x)) if FMA else lambda x: double(wide(x))
+        return lambda x: double(x)
+
+    return chosen
 
 
 def precise(each):

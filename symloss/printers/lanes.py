@@ -20,7 +20,7 @@ from sympy import Basic, Expr, Pow, Symbol, preorder_traversal
 
 from symloss.index import Entry, Index
 from symloss.merging import merged, substituted
-from symloss.printers.scalar import PRODUCT, ScalarPrinter, is_call
+from symloss.printers.scalar import PRODUCT, ScalarPrinter, is_call, widens
 from symloss.program import (
     Accumulator,
     Assign,
@@ -120,7 +120,7 @@ class Body:
                 self._name(name, self._varies(value))
                 if str(name) == "value":
                     return [f"{self._value} = {self._last(value)}"]
-                if self.program.loss.dims or is_call(value) or str(name) in self._called_with:
+                if self.program.loss.dims or str(name) in self._called_with or not widens(value):
                     return [f"{name} = {self.scalar.text(value)}"]
                 line = f"{name} = {self._last(value)}"
                 self._wide.add(str(name))
@@ -147,7 +147,7 @@ class Body:
         There, errors of functions, half an ulp or little more, are all that may meet within a bound of 2 ulp.
         And a loss is added up in float64 anyway.
         """
-        if self.load != "load" or not self.narrow or is_call(value) or value.is_Symbol:
+        if self.load != "load" or not self.narrow or value.is_Symbol:
             return self.scalar.text(value)
         self.scalar.narrow_names = self._varying - self._wide
         return self.scalar.wide_text(value)

@@ -47,6 +47,8 @@ FUNCTIONS: dict[Any, str] = {
     scale_of: "scale_of",
 }
 
+#: Functions f of which there is a wide_f: it doesn't round to float32 what is used in float64.
+WIDE_FORMS = {"sigmoid", "softplus"}
 _RELATIONS = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 ATOM, POWER, PRODUCT, SUM, TEST = range(5)  # how tightly a piece of text holds together
 
@@ -79,11 +81,16 @@ class ScalarPrinter:
 
     def _wide(self, expr: Any) -> str:
         """A function's call, or a name, widened."""
+        before = set(self.used)
         self._widens = False
         text = self.text(expr)
         self._widens = True
         if not any(symbol.name in self.narrow_names for symbol in expr.free_symbols):
             return text
+        name = _name(expr)
+        if name in WIDE_FORMS:
+            self.used = (self.used - {name}) | (before & {name}) | {f"wide_{name}"}
+            return f"wide_{text}"
         self.used.add("wide")
         return f"wide({text})"
 
@@ -282,6 +289,16 @@ def is_call(expr: Any) -> bool:
     if isinstance(expr, Expr) and expr.is_Pow:
         return not expr.exp.is_Integer
     return isinstance(expr, sympy.Function) and not isinstance(expr, _ARITHMETIC)
+
+
+def widens(expr: Any) -> bool:
+    """Whether computing an expression in float64 keeps digits: it is arithmetic, or a function with a wide form."""
+    return not is_call(expr) or _name(expr) in WIDE_FORMS
+
+
+def _name(expr: Any) -> str:
+    """The name of an atom; empty for anything else."""
+    return expr.row.name if isinstance(expr, atoms.ScalarAtom) else ""
 
 
 def _is_exact(number: Rational) -> bool:
