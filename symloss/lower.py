@@ -9,8 +9,7 @@ label becomes an update of one entry after the loop. Cases that several outputs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sympy import Eq, Expr, Or, Piecewise, S, Symbol
 from sympy.core.parameters import distribute
@@ -20,7 +19,7 @@ from sympy.logic.boolalg import BooleanFunction
 from symloss.derive import Derivation, Output
 from symloss.index import Binder, Entry, Index, Max, Min, Product, Size, Sum, substitute
 from symloss.primitive import ArgMax, primitive
-from symloss.products import of_inputs, of_output
+from symloss.products import Products
 from symloss.program import (
     ENTRIES,
     Accumulator,
@@ -29,8 +28,6 @@ from symloss.program import (
     Keep,
     Load,
     Loop,
-    Matrix,
-    MatrixProduct,
     Program,
     Reduce,
     Store,
@@ -55,8 +52,7 @@ def lower(derivation: Derivation, entry: str, products: bool = False) -> Program
         return _Lowering(derivation, entry, products).program()
 
 
-@dataclass(frozen=True)
-class _Target:
+class _Target(NamedTuple):
     """What is to be stored: the output's name, its free indices, and its expression."""
 
     name: str
@@ -74,12 +70,13 @@ class _Lowering:
         self.targets = [
             _Target(o.name, o.indices, separated(primitive(o.expr))) for o in _in_order(chosen, entry)
         ]
-        self.before: dict[tuple[Matrix, Matrix], MatrixProduct] = {}
-        self.after: list[MatrixProduct] = []
-        self.factors: dict[str, tuple[str, ...]] = {}
+        self.products = Products(self.loss)
         if products:
-            self._leave_products()
-        outputs = {target.name for target in self.targets} | {p.into for p in self.before.values()}
+            made = [part for t in self.targets for part in self.products.leave(t.name, t.indices, t.expr)]
+            # Outputs in their order, and then what the products after them are made of.
+            made.sort(key=lambda part: part.name in self.products.factors)
+            self.targets = [_Target(*part) for part in made]
+        outputs = {target.name for target in self.targets} | set(self.products.names)
         self.names = Names(self.loss, outputs, {primitive(e): n for e, n in derivation.names.items()})
         self.scratch: dict[str, tuple[str, ...]] = {}
         self.arrays: dict[Expr, str] = {}
@@ -95,44 +92,13 @@ class _Lowering:
             self.loss,
             self.entry,
             tuple(sample.statements),
-            tuple(name for name in stored if name not in self.factors),
+            tuple(name for name in stored if name not in self.products.factors),
             tuple(self.sparse),
             dict(self.scratch),
-            tuple(self.before.values()),
-            tuple(self.after),
-            dict(self.factors),
+            tuple(self.products.before.values()),
+            tuple(self.products.after),
+            dict(self.products.factors),
         )
-
-    # --- matrix products ----------------------------------------------------------------------------------
-
-    def _leave_products(self) -> None:
-        """Take the matrix products out of the targets."""
-        targets = []
-        for target in self.targets:
-            expr = of_inputs(target.expr, self.loss, self._product)
-            if target.name != "value":
-                expr, products = of_output(target.name, target.indices, expr, self.loss)
-                for product, factor in products:
-                    self.after.append(product)
-                    self.factors[factor.name] = tuple(index.dim for index in factor.indices)
-                    targets.append(_Target(factor.name, factor.indices, factor.expr))
-                if products and expr == 0:
-                    continue
-            targets.append(_Target(target.name, target.indices, expr))
-        # Outputs in their order, and then what later products are made of.
-        self.targets = sorted(targets, key=lambda target: target.name in self.factors)
-
-    def _product(self, left: Matrix, right: Matrix, indices: tuple[Any, ...]) -> str:
-        """The name of the matrix that two inputs make."""
-        if (left, right) not in self.before:
-            taken = {i.name for i in self.loss.inputs} | {p.name for p in self.loss.parameters}
-            taken |= {product.into for product in self.before.values()}
-            name, number = f"{left.array}_by_{right.array}", 2
-            while name in taken:
-                name, number = f"{left.array}_by_{right.array}_{number}", number + 1
-            dims = tuple(index.dim for index in indices)
-            self.before[left, right] = MatrixProduct(name, left, right, dims=dims)
-        return self.before[left, right].into
 
     # --- targets ------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def merged(branches: Branches, name: Callable[[str], Symbol]) -> tuple[list[Stat
         statement for _, statements in branches for statement in statements if isinstance(statement, Load)
     ]
     inlined = [_inlined(statements) for _, statements in branches]
-    calling = [n for n, statements in enumerate(inlined) if any(_calls(_value(s)) for s in statements)]
+    calling = [n for n, statements in enumerate(inlined) if any(_calls(s.value) for s in statements)]
     if len(calling) < 2:
         return None
     tests = [test for test, _ in branches]
@@ -74,10 +74,6 @@ def substituted(statement: Assign, tests: dict[Any, Symbol]) -> Assign:
 
 def _word(call: Expr) -> str:
     return "power" if call.is_Pow else type(call).__name__.strip("_").lower()
-
-
-def _value(statement: Any) -> Expr:
-    return statement.value
 
 
 def _inlined(statements: Sequence[Statement]) -> list[Any]:

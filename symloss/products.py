@@ -24,11 +24,54 @@ from symloss.roles import LabelIndex, Loss
 
 
 class Factor(NamedTuple):
-    """A matrix that the kernel writes for a product after it: its name, indices and formula."""
+    """What the kernel writes, an output or a matrix for a product after it: its name, indices and formula."""
 
     name: str
     indices: tuple[Index, ...]
     expr: Expr
+
+
+class Products:
+    """The matrix products that one entry point of a loss leaves to its caller.
+
+    `before` are made of inputs, `after` of `factors`, which maps the names of matrices to their dimensions.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss = loss
+        self.before: dict[tuple[Matrix, Matrix], MatrixProduct] = {}
+        self.after: list[MatrixProduct] = []
+        self.factors: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """What the body reads."""
+        return [product.into for product in self.before.values()]
+
+    def leave(self, name: str, indices: tuple[Index, ...], expr: Expr) -> list[Factor]:
+        """What the body has to compute in place of an output, under the output's name and others."""
+        expr = of_inputs(expr, self.loss, self._name)
+        if name == "value":
+            return [Factor(name, indices, expr)]
+        expr, products = of_output(name, indices, expr, self.loss)
+        for product, factor in products:
+            self.after.append(product)
+            self.factors[factor.name] = tuple(index.dim for index in factor.indices)
+        rest = [] if products and expr == 0 else [Factor(name, indices, expr)]
+        return rest + [factor for _, factor in products]
+
+    def _name(self, left: Matrix, right: Matrix, indices: tuple[Any, ...]) -> str:
+        """The name of the matrix that two inputs make."""
+        if (left, right) not in self.before:
+            taken = (
+                {i.name for i in self.loss.inputs} | {p.name for p in self.loss.parameters} | {*self.names}
+            )
+            name, number = f"{left.array}_by_{right.array}", 2
+            while name in taken or name in self.names:
+                name, number = f"{left.array}_by_{right.array}_{number}", number + 1
+            dims = tuple(index.dim for index in indices)
+            self.before[left, right] = MatrixProduct(name, left, right, dims=dims)
+        return self.before[left, right].into
 
 
 class _Split(NamedTuple):

@@ -124,8 +124,7 @@ Statement = Load | Assign | Reduce | Loop | Keep | Store | If
 
 @dataclass(frozen=True)
 class Matrix:
-    """An array as a matrix: its first `rows` core axes are the rows, the others the columns, or the
-    reverse."""
+    """An array as a matrix: its first `rows` core axes are the rows, or if `transposed` the columns."""
 
     array: str
     rows: int

@@ -52,22 +52,21 @@ def _modules() -> tuple[str, ...]:
 
 
 #: The modules that kernels compile in.
-_COMPILED_IN = ("_coefficients", "_elementary", "_lanes", "_math", "_memory", "_precision", "_special")
+_COMPILED_IN = (
+    "_coefficients", "_elementary", "_lanes", "_math", "_memory", "_precision", "_special", "_tiles",
+)  # fmt: skip
+
+
+def _source(template: str) -> str:
+    env = environment()
+    assert env.loader is not None
+    return env.loader.get_source(env, template)[0]
 
 
 @cache
 def _inlined() -> str:
     """A hash of what the kernels compile in: Numba's cache looks at the kernel's own file only."""
-    env = environment()
-    assert env.loader is not None
-    paths = [f"kernels/{name}.py.jinja" for name in _COMPILED_IN]
-    return digest("".join(env.loader.get_source(env, path)[0] for path in paths if path in _modules()))[:16]
-
-
-def _version(template: str) -> str:
-    """What a module that compiles something says of what it compiles in."""
-    compiles = template == "kernels/_checks.py.jinja"
-    return f"\n# It compiles in functions of the package, version {_inlined()}." if compiles else ""
+    return digest("".join(_source(f"kernels/{name}.py.jinja") for name in _COMPILED_IN))[:16]
 
 
 def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
@@ -75,8 +74,7 @@ def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
     from symloss.printers.numba_cpu import module
 
     loss = derivation.loss
-    head = f"{_comment(_LOSS, loss.file)}\n# It compiles in functions of the package, version {_inlined()}."
-    text, sparse = module(derivation, head)
+    text, sparse = module(derivation, _comment(_LOSS, loss.file))
     entry = {"name": loss.name, "title": loss.title, "description": describe(derivation, sparse)}
     return {f"cpu/{loss.name}.py": File(text, _LOSS, loss.file)}, entry
 
@@ -94,12 +92,15 @@ def _package(entries: Sequence[Entry], package: str) -> Files:
     }
     for template in _modules():
         path = template.removeprefix("kernels/").removesuffix(".jinja")
-        files[path] = File(render(template, header=_comment(template) + _version(template)), template)
+        files[path] = File(render(template, header=_comment(template)), template)
     return files
 
 
 def _comment(template: str, spec: str = "") -> str:
-    return "\n".join(f"# {line}" for line in header(template, spec).splitlines())
+    lines = header(template, spec).splitlines()
+    if "@kernel" in _source(template):
+        lines.append(f"It compiles in functions of the package, version {_inlined()}.")
+    return "\n".join(f"# {line}" for line in lines)
 
 
 # --- the pages of formulas ------------------------------------------------------------------------------

@@ -20,9 +20,9 @@ _ARITHMETIC = re.compile(
 _LABEL = re.compile(r'("[^"]+"|[\w.$@]+):')
 _ADDRESS = re.compile(r'movabsq\s+\$("[^"]+"|[A-Za-z_][^,]*),\s+(%\w+)')
 _MOVE = re.compile(r"movq\s+(%\w+|-?\d*\(%\w+\)),\s+(%\w+|-?\d*\(%\w+\))")
-#: What a kernel may call in a loop: those of `_memory`, which only copy
+#: What a kernel may call in a loop: those of `_memory` and `_tiles`, which only copy
 #: (tiles), memory, and Numba's counting of references.
-_OWN = re.compile(r'"?(_ZN15symloss_kernels7_memory|NRT_|numba_|memset|memcpy|memmove)')
+_OWN = re.compile(r'"?(_ZN15symloss_kernels(?:7_memory|6_tiles)|NRT_|numba_|memset|memcpy|memmove)')
 
 
 @dataclass

@@ -60,14 +60,14 @@ def compare(inputs, got, exact, worst):
             worst[2] += 1.0
 
 
-def tester(package: str, name: str) -> Any:
+def comparison(package: str, name: str) -> Any:
     """A compiled function of (first, last, step, worst) that tests the floats with these bits."""
     memory, width = import_module(f"{package}._memory"), import_module(f"{package}._lanes").LANES
     function = getattr(import_module(f"{package}._math"), name)
     load, load_wide, put, run = memory.load, memory.load_wide, memory.put, memory.run
 
     @njit(nogil=True, error_model="numpy")
-    def test(bits, inputs, got, exact, first, last, step, worst):
+    def compare_all(bits, inputs, got, exact, first, last, step, worst):
         at = first
         while at < last:
             count = min(bits.shape[0], (last - at + step - 1) // step)
@@ -82,17 +82,17 @@ def tester(package: str, name: str) -> Any:
             compare(inputs[:count], got[:count], exact[:count], worst)
             at += count * step
 
-    return test
+    return compare_all
 
 
 def exhaust(package: str, name: str, step: int = 1) -> tuple[float, float, float]:
     """The worst error of a function in ulp, its input, and the share of results that aren't the nearest float."""
-    test = tester(package, name)
+    compare_all = comparison(package, name)
 
     def work(first: int, last: int, step: int) -> np.ndarray:
         bits = np.zeros(BLOCK, np.uint32)
         worst = np.zeros(3)
-        test(
+        compare_all(
             bits,
             bits.view(np.float32),
             np.zeros(BLOCK, np.float32),

@@ -11,7 +11,7 @@ import pytest
 import symloss_kernels as sk
 from assembly import X86, compiled, function, slow, work
 from numba import njit
-from symloss_kernels._lanes import _FEATURES, LANES
+from symloss_kernels._lanes import FEATURES, LANES
 from symloss_kernels._memory import load, put, run
 from sympy import Eq, Gt, Integer, Ne, Symbol, exp
 from test_contract import sample
@@ -480,7 +480,7 @@ NUMBER_BY_NUMBER = {
 WITHOUT_LOOP = {"sparse_cross_entropy"}
 
 needs_x86 = pytest.mark.skipif(
-    not X86 or "+sse4.1" not in _FEATURES, reason="only machine code of x86 is read, of processors that can round"
+    not X86 or "+sse4.1" not in FEATURES, reason="only machine code of x86 is read, of processors that can round"
 )
 
 
@@ -504,6 +504,7 @@ def called(monkeypatch, name: str, dtype, wide: bool):
     made.loss._open()
     spy = Spy(import_module(f"symloss_kernels.cpu.{name}"))
     monkeypatch.setattr(made.loss, "_kernels", spy)
+    monkeypatch.setattr(made.loss, "_found", {})
     monkeypatch.setattr(import_module("symloss_kernels._runtime"), "NARROW", 0 if wide else 10**9)
     made.call("value_and_grad")
     return spy.seen

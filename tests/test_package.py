@@ -187,3 +187,20 @@ def test_a_generated_traceback_shows_its_source():
 
     source = inspect.getsource(sys.modules[type(symloss.compile("huber")).__module__])
     assert "class Loss" in source
+
+
+def test_a_kernels_hash_covers_all_that_it_compiles_in():
+    """Numba's cache looks at a kernel's own file only, so a module missing from the hash would leave it stale."""
+    import re
+
+    from symloss.targets import _COMPILED_IN
+
+    wanted, found = {"_lanes", "_math", "_memory", "_tiles"}, set()
+    while wanted:
+        name = wanted.pop()
+        found.add(name)
+        text = (KERNELS / f"{name}.py").read_text()
+        wanted |= set(re.findall(r"^from \.(\w+) import", text, re.MULTILINE)) - found
+    assert found == set(_COMPILED_IN)
+    for path in [KERNELS / "_checks.py", *(KERNELS / "cpu").glob("[a-z]*.py")]:
+        assert "# It compiles in functions of the package, version " in path.read_text(), path.name

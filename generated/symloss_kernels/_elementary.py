@@ -40,22 +40,20 @@ from ._coefficients import (
     LOG32,
     SIN64,
 )
-from ._lanes import (
-    any_lane,
-    copysign,
-    floor,
-    fma,
-    function,
+from ._lanes import any_lane, copysign, floor, fma, function, rint, select, sqrt, wide
+from ._precision import (
+    FMA,
+    by_precision,
     lanewise,
+    like,
+    narrow,
     per_precision,
     polynomial,
-    rint,
+    precise,
     scale2,
-    select,
-    sqrt,
-    wide,
+    split2,
+    widened,
 )
-from ._precision import FMA, by_precision, like, narrow, precise, split2_any, widened
 
 __all__ = [
     "FAR", "HIGHEST", "LOWEST", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "exp", "exp_above",
@@ -215,7 +213,7 @@ def log_parts(x, y, k0):
 
     Third is a finite number, or what the logarithm of x = 0, infinity, a negative number or NaN is.
     """
-    m, k = split2_any(x)
+    m, k = split2(x)
     edge = k * m
     y = scale2(like(y, x), -k)
     k = k + k0
@@ -230,7 +228,7 @@ def log_parts(x, y, k0):
 @precise
 def log(x):
     """log(x): -inf at 0, NaN below."""
-    m, k = split2_any(x)
+    m, k = split2(x)
     f = m - 1.0
     whole = k * LN2_SHORT(x)
     high = whole + f
@@ -249,7 +247,7 @@ def log1p(x):
 @function
 def log_twice(x):
     """log(x) as a sum of two floats with 2^-64 of it left out, for a positive x."""
-    m, k = split2_any(x)
+    m, k = split2(x)
     f = m - 1.0
     d = 2.0 + f
     d_rest = f - (d - 2.0)
@@ -275,7 +273,7 @@ def log_twice(x):
 def power_single(x, y):
     """x^y by 2^(y log2 x) in float64, where both polynomials need only 2^-33."""
     base = wide(x)
-    m, k = split2_any(base)
+    m, k = split2(base)
     s = (m - 1.0) / (m + 1.0)
     t = wide(y) * fma(s, log2_rest(s * s), k)
     t = select(t > 200.0, 200.0, t)

@@ -25,22 +25,21 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typeconv import Conversion
 from numba.core.typing import signature
-from numba.extending import intrinsic, models, overload, register_model, type_callable
+from numba.extending import intrinsic, models, register_model, type_callable
 
 ir = cgutils.ir  # llvmlite's, which is Numba's own way to write instructions
 
 __all__ = [
-    "LANES", "any_lane", "copysign", "exponent_of", "first_max", "floor", "fma", "function", "kernel", "lanewise", "max_of",
-    "min_of", "opposite", "per_precision", "polynomial", "product_of", "rint", "scale2", "select", "split2", "sqrt",
-    "sum_of", "trunc", "wide",
+    "LANES", "any_lane", "copysign", "first_max", "floor", "fma", "function", "kernel", "max_of", "min_of", "opposite",
+    "product_of", "rint", "select", "sqrt", "sum_of", "wide",
 ]
 
 # NUMBA_CPU_FEATURES can make Numba compile for another machine.
-_FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
-AVX512 = _FEATURES >= {"+avx512f", "+avx512dq", "+avx512vl", "+avx512bw"}
+FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
+AVX512 = FEATURES >= {"+avx512f", "+avx512dq", "+avx512vl", "+avx512bw"}
 #: Numbers computed at once. A chain of dependent instructions leaves most of a processor idle; two registers of
 #: float32, or four of float64, beside each other fill it, and more would not stay in registers.
-LANES = 32 if AVX512 else 16 if "+avx2" in _FEATURES else 8
+LANES = 32 if AVX512 else 16 if "+avx2" in FEATURES else 8
 
 F64, F32, I64, I32, I1 = ir.DoubleType(), ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
 WORD = ir.IntType(LANES)  # a mask as one word
@@ -372,7 +371,6 @@ def _of_numbers(name, doc, arity=1):
 sqrt = _of_numbers("llvm.sqrt", "The square root.")
 rint = _of_numbers("llvm.rint", "The nearest whole number, of two the even one.")
 floor = _of_numbers("llvm.floor", "The next whole number below.")
-trunc = _of_numbers("llvm.trunc", "The whole part.")
 copysign = _of_numbers("llvm.copysign", "|x| with the sign of y.", 2)
 fma = _of_numbers("llvm.fmuladd", "x y + z, rounded once where the machine has such an instruction.", 3)
 
@@ -421,194 +419,6 @@ def wide(typingctx, x):
     """The same number in float64."""
     kind = DOUBLE if joined(x) else types.float64
     return signature(kind, kind), lambda context, builder, sig, args: args[0]
-
-
-# --- pieces of functions --------------------------------------------------------------------------------
-
-
-def per_precision(single, double):
-    """A constant that depends on the precision: `f(x)` is the one for x's."""
-
-    @intrinsic
-    def constant_of(typingctx, x):
-        kind = number(x)
-        value = float(single if kind == SINGLE else double)
-
-        def emit(context, builder, sig, args):
-            return constant(context.get_value_type(kind), value)
-
-        return signature(kind, x), emit
-
-    return constant_of
-
-
-def polynomial(single, double):
-    """A polynomial with as many coefficients, lowest power first, as the precision needs.
-
-    It is summed pairwise (Estrin 1960): Horner's rule is one long chain of instructions that wait for each other.
-    """
-
-    @intrinsic
-    def evaluate(typingctx, x):
-        kind = number(x)
-
-        def emit(context, builder, sig, args):
-            power = args[0]
-            level = [constant(power.type, float(c)) for c in (single if kind == SINGLE else double)]
-            while len(level) > 1:
-                pairs = [
-                    operation(builder, "llvm.fmuladd", [b, power, a])
-                    for a, b in zip(level[::2], level[1::2], strict=False)
-                ]
-                level = pairs + level[2 * len(pairs) :]
-                if len(level) > 1:
-                    power = builder.fmul(power, power)
-            return level[0]
-
-        return signature(kind, kind), emit
-
-    return evaluate
-
-
-def _layout(kind):
-    """Of a float: its bits as a whole number, the width of its fraction, its exponent's bias, sqrt(1/2)."""
-    single = kind == SINGLE
-    item, fraction, bias, low = (I32, 23, 127, 0x3F3504F3) if single else (I64, 52, 1023, 0x3FE6A09E667F3BCD)
-    return (vector(item) if isinstance(kind, Lanes) else item), fraction, bias, low
-
-
-@intrinsic
-def scale2(typingctx, x, k):
-    """x 2^k for a whole number k, rounded once; k may lie far beyond the exponents that there are."""
-    kind = joined(x) or types.float64
-
-    def emit(context, builder, sig, args):
-        x, k = args
-        bits, fraction, bias, _ = _layout(kind)
-        if AVX512 and isinstance(kind, Lanes):
-            letters, width = ("ps", 16) if kind == SINGLE else ("pd", 8)
-            return by_register(
-                builder,
-                f"llvm.x86.avx512.mask.scalef.{letters}.512",
-                [x, k],
-                lambda v: [ir.Constant(v, ir.Undefined), ir.IntType(width)(-1), I32(4)],
-            )
-        # In three steps, since neither 2^k nor 2^(k/2) need be a float: what an exponent can't hold comes first, so
-        # that only the last step can leave the normal numbers, and so rounds.
-        most, least = constant(x.type, float(bias - 1)), constant(x.type, -float(bias - 1))
-        steps_left, parts = k, []
-        for _ in range(3):
-            part = builder.select(builder.fcmp_ordered("<", steps_left, most), steps_left, most)
-            part = builder.select(builder.fcmp_ordered(">", part, least), part, least)
-            parts.append(part)
-            steps_left = builder.fsub(steps_left, part)
-        for part in reversed(parts):
-            whole = builder.add(builder.fptosi(part, bits), constant(bits, bias))
-            x = builder.fmul(x, builder.bitcast(builder.shl(whole, constant(bits, fraction)), x.type))
-        return x
-
-    return signature(kind, kind, kind), emit
-
-
-@intrinsic
-def split2(typingctx, x):
-    """(m, k) with x = m 2^k and m in [sqrt(1/2), sqrt(2)), for a positive x that is neither subnormal nor infinite."""
-    kind = number(x)
-
-    def emit(context, builder, sig, args):
-        (x,) = args
-        bits, fraction, _, low = _layout(kind)
-        above = builder.sub(builder.bitcast(x, bits), constant(bits, low))
-        k = builder.sitofp(builder.ashr(above, constant(bits, fraction)), x.type)
-        rest = builder.and_(above, constant(bits, (1 << fraction) - 1))
-        m = builder.bitcast(builder.add(rest, constant(bits, low)), x.type)
-        return context.make_tuple(builder, sig.return_type, [m, k])
-
-    return signature(types.UniTuple(kind, 2), kind), emit
-
-
-@intrinsic
-def exponent_of(typingctx, x):
-    """The k of 2^k <= |x| < 2^(k + 1) as a float, for an x that is neither 0, subnormal, infinite nor NaN."""
-    kind = number(x)
-
-    def emit(context, builder, sig, args):
-        bits, fraction, bias, _ = _layout(kind)
-        exponent = builder.lshr(builder.bitcast(args[0], bits), constant(bits, fraction))
-        exponent = builder.and_(exponent, constant(bits, 2 * bias + 1))
-        return builder.sitofp(builder.sub(exponent, constant(bits, bias)), args[0].type)
-
-    return signature(kind, kind), emit
-
-
-@intrinsic
-def _lane(typingctx, x, i):
-    """The number in lane i, as a float64."""
-
-    def emit(context, builder, sig, args):
-        value = builder.extract_element(args[0], builder.trunc(args[1], I32))
-        return builder.fpext(value, F64) if value.type == F32 else value
-
-    return signature(types.float64, x, types.int64), emit
-
-
-@intrinsic
-def _with_lane(typingctx, x, i, value):
-    """`x` with another number in lane i."""
-
-    def emit(context, builder, sig, args):
-        x, i, value = args
-        if x.type.element == F32:
-            value = builder.fptrunc(value, F32)
-        return builder.insert_element(x, value, builder.trunc(i, I32))
-
-    return signature(x, x, types.int64, types.float64), emit
-
-
-def lanewise(scalar):
-    """A compiled function of float64 numbers, for lanes too: one lane after the other, in float64."""
-
-    def by_lane(*args):
-        """Numba takes its meaning from the overload."""
-        raise NotImplementedError
-
-    by_lane.__name__ = by_lane.__qualname__ = scalar.__name__
-    by_lane.__doc__ = scalar.__doc__
-
-    @overload(by_lane, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
-    def choose(*args):
-        kind = joined(*args)
-        if kind is None:
-            return lambda *args: scalar(*args)
-        if len(args) == 1:
-
-            def one(*args):
-                x = _as_lanes(args[0], args[0])
-                result = x
-                for i in range(LANES):
-                    result = _with_lane(result, i, scalar(_lane(x, i)))
-                return result
-
-            return one
-
-        def two(*args):
-            x, y = _as_lanes(args[0], args[1]), _as_lanes(args[1], args[0])
-            result = x
-            for i in range(LANES):
-                result = _with_lane(result, i, scalar(_lane(x, i), _lane(y, i)))
-            return result
-
-        return two
-
-    return by_lane
-
-
-@intrinsic
-def _as_lanes(typingctx, x, like):
-    """A number as lanes of the type that it has together with `like`."""
-    kind = joined(x, like)
-    kind = DOUBLE if kind == POSITIONS else kind
-    return signature(kind, kind, like), lambda context, builder, sig, args: args[0]
 
 
 # --- across lanes ---------------------------------------------------------------------------------------

@@ -53,22 +53,18 @@ from ._elementary import (
     sum_rest,
     tan,
 )
-from ._lanes import (
-    SINGLE,
-    copysign,
+from ._lanes import SINGLE, copysign, fma, function, kernel, rint, select, sqrt, wide
+from ._precision import (
     exponent_of,
-    fma,
-    function,
-    kernel,
+    in_float64,
+    like,
     per_precision,
     polynomial,
-    rint,
+    precise,
     scale2,
-    select,
-    sqrt,
-    wide,
+    split2,
+    widened,
 )
-from ._precision import in_float64, like, precise, split2_any, widened
 from ._special import (
     besseli0,
     besseli1,
@@ -268,7 +264,7 @@ def softplus(x):
 def exp_below_wide(x):
     """e^-|x| of float32 lanes in float64: to a hundredth of a float32's ulp, and beyond where that underflows."""
     p, q, k = exp_below_parts(x)
-    return scale2(wide(p) + wide(q), wide(k))
+    return select(abs(x) > -BELOW(x), 0.0, scale2(wide(p) + wide(q), wide(k)))
 
 
 @function
@@ -478,8 +474,8 @@ def x_minus_log1p(x):
 @widened
 def log_ratio(a, b, difference, at_zero):
     """log(a/b) for a, b >= 0 with difference = a - b; `at_zero` where both are 0."""
-    top, k = split2_any(a)
-    bottom, k_bottom = split2_any(b)
+    top, k = split2(a)
+    bottom, k_bottom = split2(b)
     k = k - k_bottom
     # Near 1 the difference has digits that a/b has not: a and b may be rounded.
     near = abs(difference) < 0.5 * b

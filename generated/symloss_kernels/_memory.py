@@ -6,11 +6,10 @@ Arrays are C-contiguous. One that has a dimension less than there are indices is
 axis, and what is put there is added.
 """
 
-import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.typing import signature
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 from ._lanes import (
     DOUBLE,
@@ -38,13 +37,9 @@ from ._lanes import (
 )
 
 __all__ = [
-    "add_to", "clear", "fetch", "flush", "load", "load_wide", "occupied", "only", "put", "put_unless", "run", "tile_of",
-    "within",
+    "add_to", "load", "load_wide", "occupied", "only", "put", "put_unless", "run", "within",
 ]
 
-_BYTE = ir.IntType(8)
-#: The word of a mask that holds in all lanes.
-ALL = (1 << LANES) - 1
 
 # --- runs -----------------------------------------------------------------------------------------------
 
@@ -329,205 +324,3 @@ def add_to(typingctx, array, indices, value, tile):
 def put_unless(typingctx, array, indices, value, tile, skip):
     """`put` for an entry that gets another value later where `skip` holds: writing it is harmless, adding isn't."""
     return _store(array, indices, value, tile, "unless")
-
-
-# --- tiles ----------------------------------------------------------------------------------------------
-# With samples in the lanes, what belongs to one lane lies a whole row apart. So the rows of LANES samples are copied,
-# transposed, into a tile that stays in the nearest cache, and results are copied back from one.
-
-
-def tile_of(array, core):
-    """Room for the rows of LANES samples with `core` axes each; None for an array that all samples share."""
-    raise NotImplementedError
-
-
-@overload(tile_of, prefer_literal=True)
-def _tile_of(array, core):
-    if array.ndim == core.literal_value:
-        return lambda array, core: None
-    item = array.dtype
-
-    def make(array, core):
-        shape = (*array.shape[1:], LANES)
-        size = LANES
-        for axis in array.shape[1:]:
-            size *= axis
-        room = np.zeros(max(size, BLOCK * LANES), item)  # whole blocks are copied, of narrower rows too
-        return room[:size].reshape(shape)
-
-    return make
-
-
-@intrinsic
-def _first_of(typingctx, samples):
-    """The first place of a run."""
-    return signature(types.int64, RUN), lambda context, builder, sig, args: run_parts(
-        context, builder, args[0]
-    ).start
-
-
-@intrinsic
-def _in_use(typingctx, samples):
-    """The lanes of a run that are in use, a bit each."""
-
-    def emit(context, builder, sig, args):
-        word = builder.bitcast(run_parts(context, builder, args[0]).mask, WORD)
-        return builder.zext(word, I64) if LANES < 64 else word
-
-    return signature(types.int64, RUN), emit
-
-
-#: Rows are transposed in squares of so many entries, a register's width of float32 on the least of machines.
-BLOCK = 8
-
-
-@intrinsic
-def _transpose(typingctx, source, source_at, source_step, target, target_at, target_step, read, write):
-    """Copy a square of BLOCK rows from flat `source` to flat `target`, its rows as columns.
-
-    The first row starts at `source_at`, the next ones `source_step` further on, and so in the target. Of each source
-    row the first `read` entries are read, of each target row the first `write` are written, or all BLOCK.
-    """
-    ints = [types.int64] * 2
-
-    def emit(context, builder, sig, args):
-        source, source_at, source_step, target, target_at, target_step, read, write = args
-        item = context.get_data_type(sig.args[0].dtype)
-        size = I32(context.get_abi_sizeof(item))
-        kind = ir.VectorType(item, BLOCK)
-        inputs = context.make_array(sig.args[0])(context, builder, source).data
-        outputs = context.make_array(sig.args[3])(context, builder, target).data
-        letters = f"v{BLOCK}{LETTER[item]}.p0"
-
-        def first(count):
-            """Whether all of a row are wanted, and which are."""
-            ones = builder.shl(_BYTE(1), builder.trunc(count, _BYTE))
-            mask = builder.bitcast(builder.sub(ones, _BYTE(1)), ir.VectorType(I1, BLOCK))
-            return builder.icmp_signed(">=", count, I64(BLOCK)), mask
-
-        def begins(array, at, step):
-            """Where the rows begin."""
-            starts = [builder.add(at, builder.mul(step, I64(i))) for i in range(BLOCK)]
-            return [builder.bitcast(builder.gep(array, [start]), kind.as_pointer()) for start in starts]
-
-        places = begins(inputs, source_at, source_step)
-        whole, mask = first(read)
-        with builder.if_else(whole, likely=True) as (plain, masked):
-            with plain:
-                full_rows = [builder.load(place, align=size.constant) for place in places]
-                from_plain = builder.block
-            with masked:
-                zeros = ir.Constant(kind, None)
-                some_rows = [
-                    call(builder, f"llvm.masked.load.{letters}", kind, [place, size, mask, zeros]) for place in places
-                ]
-                from_masked = builder.block
-        rows = []
-        for full, some in zip(full_rows, some_rows, strict=True):
-            phi = builder.phi(kind)
-            phi.add_incoming(full, from_plain)
-            phi.add_incoming(some, from_masked)
-            rows.append(phi)
-        # Squares within squares: entries change places across the diagonal at distance 1, then 2, then 4.
-        distance = 1
-        while distance < BLOCK:
-            turned = list(rows)
-            for i in range(BLOCK):
-                if not i & distance:
-                    a, b = rows[i], rows[i + distance]
-                    upper = [j if not j & distance else BLOCK + j - distance for j in range(BLOCK)]
-                    lower = [j + distance if not j & distance else BLOCK + j for j in range(BLOCK)]
-                    for row, order in ((i, upper), (i + distance, lower)):
-                        turned[row] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, BLOCK), order))
-            rows, distance = turned, 2 * distance
-        places = begins(outputs, target_at, target_step)
-        whole, mask = first(write)
-        with builder.if_else(whole, likely=True) as (plain, masked):
-            with plain:
-                for row, place in zip(rows, places, strict=True):
-                    builder.store(row, place, align=size.constant)
-            with masked:
-                for row, place in zip(rows, places, strict=True):
-                    call(builder, f"llvm.masked.store.{letters}", ir.VoidType(), [row, place, size, mask])
-        return context.get_dummy_value()
-
-    kinds = [source, *ints, target, *ints, *ints]
-    return signature(types.none, *kinds), emit
-
-
-def fetch(array, samples, tile):
-    """Copy the rows of a run of samples into their tile."""
-    raise NotImplementedError
-
-
-@overload(fetch, jit_options={"error_model": "numpy"})
-def _fetch(array, samples, tile):
-    if isinstance(tile, types.NoneType):
-        return lambda array, samples, tile: None
-
-    def copy(array, samples, tile):
-        rows, lanes = array.reshape(-1), tile.reshape(-1)
-        entries = len(lanes) // LANES
-        start, used = _first_of(samples) * entries, _in_use(samples)
-        if used == ALL:
-            for entry in range(0, entries, BLOCK):
-                # The last square begins early enough to be whole: some entries are copied twice.
-                at = max(0, min(entry, entries - BLOCK))
-                for lane in range(0, LANES, BLOCK):
-                    place = start + lane * entries + at
-                    _transpose(rows, place, entries, lanes, at * LANES + lane, LANES, entries, BLOCK)
-            return
-        for lane in range(LANES):
-            if (used >> lane) & 1:
-                for entry in range(entries):
-                    lanes[entry * LANES + lane] = rows[start + lane * entries + entry]
-
-    return copy
-
-
-def clear(tile):
-    """Make a tile zero."""
-    raise NotImplementedError
-
-
-@overload(clear)
-def _clear(tile):
-    if isinstance(tile, types.NoneType):
-        return lambda tile: None
-
-    def fill(tile):
-        tile[:] = 0.0
-
-    return fill
-
-
-def flush(array, samples, tile):
-    """Copy what was put into a tile to the rows of a run of samples."""
-    raise NotImplementedError
-
-
-@overload(flush, jit_options={"error_model": "numpy"})
-def _flush(array, samples, tile):
-    if isinstance(tile, types.NoneType):
-        return lambda array, samples, tile: None
-
-    def copy(array, samples, tile):
-        rows, lanes = array.reshape(-1), tile.reshape(-1)
-        entries = len(lanes) // LANES
-        start, used = _first_of(samples) * entries, _in_use(samples)
-        if used == ALL:
-            for entry in range(0, entries, BLOCK):
-                at = max(0, min(entry, entries - BLOCK))
-                for lane in range(0, LANES, BLOCK):
-                    place = start + lane * entries + at
-                    # Rows narrower than a square run over into the next row, which is written after them; the last
-                    # ones must not, since what follows there may be another thread's.
-                    write = BLOCK if lane + BLOCK < LANES else entries
-                    _transpose(lanes, at * LANES + lane, LANES, rows, place, entries, BLOCK, write)
-            return
-        for lane in range(LANES):
-            if (used >> lane) & 1:
-                for entry in range(entries):
-                    rows[start + lane * entries + entry] = lanes[entry * LANES + lane]
-
-    return copy

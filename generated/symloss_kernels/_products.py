@@ -58,6 +58,7 @@ class Work:
             if array.ndim == len(core):
                 self.shared.add(name)
 
+    @np.errstate(all="ignore")  # infinities are results here, as in kernels
     def before(self) -> list[np.ndarray]:
         """The products that the kernel reads, in float64."""
         for name, dims, left, right in self.plan.before:
@@ -78,6 +79,7 @@ class Work:
             self.arrays[name] = np.empty((self.count, *(self.sizes[dim] for dim in dims)))
         return [self.arrays[name] for name in (*self.plan.stored, *(name for name, _ in self.plan.factors))]
 
+    @np.errstate(all="ignore")
     def after(self) -> None:
         """Multiply what the kernel has written into the outputs."""
         for name, adds, left, right in self.plan.after:

@@ -61,10 +61,15 @@ class Loss:
         self._home = home
         self._kernels: Any = None
         self._inputs = [entry.name for entry in info.inputs]
+        self._found: dict[tuple[str, bool], Any] = {}
         self._plans: dict[str, _products.Plan] = {}
         self._predicted = [i for i, entry in enumerate(info.inputs) if entry.kind == "prediction"]
         self._domains = [_checks.domain(entry) for entry in info.inputs]
         self._vectors = [f"vector_{self._inputs[i]}" for i in self._predicted]
+        self._outputs = {
+            entry: [f"{kind}_{self._inputs[i]}" for kind in kinds for i in self._predicted]
+            for entry, kinds in _KINDS.items()
+        }
         self._cores = [entry.core for entry in info.inputs]
         self._has_rows = any(self._cores)
         self._is_label = [entry if entry.kind == "label" else None for entry in info.inputs]
@@ -190,7 +195,7 @@ class Loss:
         kernel, _ = self._kernel(entry, fit)
         shape, flat = shapes[self._predicted[0]], fit.flats[self._predicted[0]]
         made, writes = [], []
-        for name in self._outputs_of(entry):
+        for name in self._outputs[entry]:
             sparse = self.info.sparse and name in self.info.sparse
             output = np.zeros(shape, dtype) if sparse else np.empty(shape, dtype)
             made.append(output)
@@ -202,7 +207,11 @@ class Loss:
     def _kernel(self, entry: str, fit: Layout) -> tuple[Any, bool]:
         """The kernel for rows of this length, and whether it is one for short rows."""
         narrow = self._has_rows and fit.entries <= NARROW
-        return getattr(self._open(), f"{entry}_narrow" if narrow else entry), narrow
+        kernel = self._found.get((entry, narrow))
+        if kernel is None:
+            kernel = getattr(self._open(), f"{entry}_narrow" if narrow else entry)
+            self._found[entry, narrow] = kernel
+        return kernel, narrow
 
     # Preparing.
 
@@ -336,7 +345,7 @@ class Loss:
                 names = [*self._inputs, *self._vectors][: len(reads)]
                 work.read(names, [*self._cores, *(self._cores[i] for i in self._predicted)][: len(reads)], reads)
                 made = work.before()
-                kept = work.write(self._outputs_of(entry), writes, [buffer.shared for buffer in buffers])
+                kept = work.write(self._outputs[entry], writes, [buffer.shared for buffer in buffers])
                 arguments = (*reads[:inputs], *batch.parameters, *reads[inputs:], *made, weights, *scale, *written, *kept)
                 total = kernel(count, *arguments)
                 work.after()
@@ -357,10 +366,6 @@ class Loss:
 
         _threads.each(work, count)
         return _sum(totals) if has_value else 0.0
-
-    def _outputs_of(self, entry: str) -> list[str]:
-        """The names of an entry point's derivatives."""
-        return [f"{kind}_{self._inputs[i]}" for kind in _KINDS[entry] for i in self._predicted]
 
     # Outputs.
 

@@ -25,8 +25,8 @@ from ._coefficients import (
     TRIGAMMA_FAR64,
 )
 from ._elementary import exp_sum, log, log_parts, product_rest, sin, sum_rest, tan
-from ._lanes import any_lane, copysign, floor, fma, function, lanewise, polynomial, select
-from ._precision import widened
+from ._lanes import any_lane, copysign, floor, fma, function, select
+from ._precision import lanewise, polynomial, widened
 
 __all__ = [
     "besseli0", "besseli1", "besseli2", "besseli_ratio", "besseli_ratio_slope", "digamma", "erf", "erfc",

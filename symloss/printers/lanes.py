@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sympy import Basic, Expr, Pow, Symbol, preorder_traversal
+from sympy import Basic, Pow, Symbol, preorder_traversal
 
 from symloss.index import Entry, Index
 from symloss.merging import merged, substituted
@@ -33,6 +33,15 @@ from symloss.program import (
     Statement,
     Store,
 )
+from symloss.statements import (
+    assigns_value,
+    expressions,
+    places,
+    stored_in_all,
+    symbols,
+    writes,
+    written_by,
+)
 
 #: What a reduction starts from, and what a lane that isn't in use counts as.
 NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
@@ -42,9 +51,9 @@ RUNTIME = {
         "LANES", "first_max", "max_of", "min_of", "opposite", "product_of", "select", "sum_of", "wide",
     }),
     "_memory": frozenset({
-        "add_to", "clear", "fetch", "flush", "load", "load_wide", "occupied", "only", "put", "put_unless",
-        "run", "tile_of", "within",
+        "add_to", "load", "load_wide", "occupied", "only", "put", "put_unless", "run", "within",
     }),
+    "_tiles": frozenset({"clear", "fetch", "flush", "tile_of"}),
 }  # fmt: skip
 #: The name of the run of samples, or of the one sample.
 SAMPLE = "sample"
@@ -73,7 +82,7 @@ class Body:
         # slow.
         self._called_with = {
             symbol.name
-            for expr in _expressions(program.body)
+            for expr in expressions(program.body)
             for call in preorder_traversal(expr)
             if is_call(call)
             for symbol in call.free_symbols
@@ -93,7 +102,7 @@ class Body:
 
     def _powers(self, statements: Iterable[Any]) -> None:
         """Remember the powers that are computed anyway, for others to be made of."""
-        for expr in _expressions(statements):
+        for expr in expressions(statements):
             self.scalar.powers |= {(power.base, power.exp) for power in expr.atoms(Pow)}
 
     # --- what has another value in each lane --------------------------------------------------------------
@@ -102,7 +111,7 @@ class Body:
         """Whether an expression may differ between lanes."""
         if not isinstance(expr, Basic):
             return False
-        return any(symbol.name in self._varying or symbol.name == self.lane for symbol in _symbols(expr))
+        return any(symbol.name in self._varying or symbol.name == self.lane for symbol in symbols(expr))
 
     def _name(self, name: Any, varies: bool) -> None:
         (self._varying.add if varies else self._varying.discard)(str(name))
@@ -147,7 +156,7 @@ class Body:
         There, errors of functions, half an ulp or little more, are all that may meet within a bound of 2 ulp.
         And a loss is added up in float64 anyway.
         """
-        if self.load != "load" or not self.narrow or value.is_Symbol:
+        if self.load != "load" or not self.narrow or value.is_Symbol or not widens(value):
             return self.scalar.text(value)
         self.scalar.narrow_names = self._varying - self._wide
         return self.scalar.wide_text(value)
@@ -217,9 +226,9 @@ class Body:
         if self.lane is not None:
             return False
         last = loops[-1]
-        places = [place for place in _places(statements) if any(last in _symbols(i) for i in place)]
-        return bool(places) and all(
-            place[-1] == last and not any(last in _symbols(i) for i in place[:-1]) for place in places
+        found = [place for place in places(statements) if any(last in symbols(i) for i in place)]
+        return bool(found) and all(
+            place[-1] == last and not any(last in symbols(i) for i in place[:-1]) for place in found
         )
 
     @contextmanager
@@ -343,7 +352,7 @@ class Body:
             lines += self._all(calls)
             branches = [(tests.get(test), statements) for test, statements in branches]
         chosen: dict[Any, list[tuple[str | None, str]]] = {}
-        together = _stored_in_all(branches)
+        together = stored_in_all(branches)
         earlier: list[str] = []
         for test, statements in branches:
             self._cases += 1
@@ -387,108 +396,20 @@ class Body:
         holds = " & ".join([*(f"opposite({name})" for name in earlier), *([case] if case else [])])
         written = False
         for statement in statements:
-            key = _key(statement)
+            key = written_by(statement)
             if key in together and isinstance(statement, Store):
                 name = f"{statement.output}_if_{number}"
                 print_it = self._last if not self.program.loss.dims else self.scalar.text
                 lines.append(f"{name} = {print_it(statement.value)}")
                 chosen.setdefault(key, []).append((case, name))
                 continue
-            if not written and _writes(statement):
+            if not written and writes(statement):
                 self.scalar.used |= {"only"} | ({"opposite"} if earlier else set())
                 lines.append(f"{restricted} = only({outer_places.get(self.lane, self.lane)}, {holds})")
                 self._places = outer_places | {self.lane: restricted}
                 written = True
             lines += self._statement(statement)
-        if any(_assigns_value(statement) for statement in statements):
+        if any(assigns_value(statement) for statement in statements):
             chosen.setdefault("value", []).append((case, self._value))
         self._value, self._places = outer_value, outer_places
         return lines
-
-
-def _expressions(statements: Iterable[Any]) -> Iterator[Basic]:
-    """Everything that statements compute."""
-    for statement in statements:
-        match statement:
-            case Assign(_, value) | Keep(_, _, value) | Store(_, _, value):
-                yield value
-            case Loop(_, body):
-                yield from _expressions(body)
-            case Reduce(_, body, accumulators):
-                yield from _expressions(body)
-                yield from (a.term for a in accumulators)
-            case If(branches):
-                for _, inner in branches:
-                    yield from _expressions(inner)
-
-
-def _symbols(expr: Any) -> set[Any]:
-    return expr.free_symbols if isinstance(expr, Basic) else set()
-
-
-def _key(statement: Statement) -> Any:
-    """What a store that needs no loop writes to."""
-    if isinstance(statement, Store) and statement.unless is None:
-        return statement.output, statement.indices
-    return None
-
-
-def _stored_in_all(branches: Sequence[tuple[Any, Sequence[Statement]]]) -> dict[Any, Store]:
-    """The stores that every branch makes, each once, so that one write of the chosen value will do."""
-    if branches[-1][0] is not None:
-        return {}
-    found: list[dict[Any, Store]] = []
-    for _, statements in branches:
-        stores = [s for s in statements if isinstance(s, Store) and _key(s) is not None]
-        found.append({_key(s): s for s in stores} if len({_key(s) for s in stores}) == len(stores) else {})
-    return {key: store for key, store in found[0].items() if all(key in other for other in found)}
-
-
-def _writes(statement: Statement) -> bool:
-    """Whether a statement writes into an output."""
-    match statement:
-        case Store():
-            return True
-        case Loop(_, body):
-            return any(map(_writes, body))
-        case If(branches):
-            return any(_writes(inner) for _, statements in branches for inner in statements)
-    return False
-
-
-def _assigns_value(statement: Statement) -> bool:
-    match statement:
-        case Assign(name, _):
-            return str(name) == "value"
-        case If(branches):
-            return any(_assigns_value(inner) for _, statements in branches for inner in statements)
-    return False
-
-
-def _places(statements: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """The indices of everything that the statements read and write."""
-    for statement in statements:
-        match statement:
-            case Load(_, _, indices):
-                yield indices
-            case Assign(_, value):
-                yield from _entries(value)
-            case Keep(_, indices, value) | Store(_, indices, value):
-                yield indices
-                yield from _entries(value)
-            case Loop(_, body):
-                yield from _places(body)
-            case Reduce(_, body, accumulators):
-                yield from _places([*body, *accumulators])
-            case Accumulator():
-                yield from _entries(statement.term)
-            case If(branches):
-                for test, inner in branches:
-                    yield from _entries(test)
-                    yield from _places(inner)
-
-
-def _entries(expr: Any) -> Iterator[tuple[Expr, ...]]:
-    if isinstance(expr, Basic):
-        for entry in expr.atoms(Entry):
-            yield entry.indices

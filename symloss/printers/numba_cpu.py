@@ -63,7 +63,7 @@ def _imports(used: set[str]) -> list[str]:
     found = {module: used & names for module, names in RUNTIME.items()}
     found["_math"] = used.difference(*RUNTIME.values())
     lines: list[str] = []
-    for module, names in sorted(found.items()):
+    for module, names in sorted((module, names) for module, names in found.items() if names):
         ordered = sorted(names, key=lambda name: (not name.isupper(), name))
         line = f"from ..{module} import {', '.join(ordered)}"
         if len(line) <= 110:

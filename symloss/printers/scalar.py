@@ -292,7 +292,7 @@ def is_call(expr: Any) -> bool:
 
 
 def widens(expr: Any) -> bool:
-    """Whether computing an expression in float64 keeps digits: it is arithmetic, or a function with a wide form."""
+    """Whether an expression keeps digits in float64: arithmetic does, and a function that has a wide form."""
     return not is_call(expr) or _name(expr) in WIDE_FORMS
 
 

@@ -1,0 +1,102 @@
+"""What statements of a Program read, compute and write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sympy import Basic, Expr
+
+from symloss.index import Entry
+from symloss.program import Accumulator, Assign, If, Keep, Load, Loop, Reduce, Statement, Store
+
+
+def expressions(statements: Iterable[Any]) -> Iterator[Basic]:
+    """Everything that statements compute."""
+    for statement in statements:
+        match statement:
+            case Assign(_, value) | Keep(_, _, value) | Store(_, _, value):
+                yield value
+            case Loop(_, body):
+                yield from expressions(body)
+            case Reduce(_, body, accumulators):
+                yield from expressions(body)
+                yield from (a.term for a in accumulators)
+            case If(branches):
+                for _, inner in branches:
+                    yield from expressions(inner)
+
+
+def symbols(expr: Any) -> set[Any]:
+    """The symbols in an expression; none in anything else."""
+    return expr.free_symbols if isinstance(expr, Basic) else set()
+
+
+def written_by(statement: Statement) -> Any:
+    """What a store that needs no loop writes to."""
+    if isinstance(statement, Store) and statement.unless is None:
+        return statement.output, statement.indices
+    return None
+
+
+def stored_in_all(branches: Sequence[tuple[Any, Sequence[Statement]]]) -> dict[Any, Store]:
+    """The stores that every branch makes, each once, so that one write of the chosen value will do."""
+    if branches[-1][0] is not None:
+        return {}
+    found: list[dict[Any, Store]] = []
+    for _, statements in branches:
+        stores = [s for s in statements if isinstance(s, Store) and written_by(s) is not None]
+        by_key = {written_by(store): store for store in stores}
+        found.append(by_key if len(by_key) == len(stores) else {})
+    return {key: store for key, store in found[0].items() if all(key in other for other in found)}
+
+
+def writes(statement: Statement) -> bool:
+    """Whether a statement writes into an output."""
+    match statement:
+        case Store():
+            return True
+        case Loop(_, body):
+            return any(map(writes, body))
+        case If(branches):
+            return any(writes(inner) for _, statements in branches for inner in statements)
+    return False
+
+
+def assigns_value(statement: Statement) -> bool:
+    """Whether a statement makes the sample's loss."""
+    match statement:
+        case Assign(name, _):
+            return str(name) == "value"
+        case If(branches):
+            return any(assigns_value(inner) for _, statements in branches for inner in statements)
+    return False
+
+
+def places(statements: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """The indices of everything that the statements read and write."""
+    for statement in statements:
+        match statement:
+            case Load(_, _, indices):
+                yield indices
+            case Assign(_, value):
+                yield from _entries(value)
+            case Keep(_, indices, value) | Store(_, indices, value):
+                yield indices
+                yield from _entries(value)
+            case Loop(_, body):
+                yield from places(body)
+            case Reduce(_, body, accumulators):
+                yield from places([*body, *accumulators])
+            case Accumulator():
+                yield from _entries(statement.term)
+            case If(branches):
+                for test, inner in branches:
+                    yield from _entries(test)
+                    yield from places(inner)
+
+
+def _entries(expr: Any) -> Iterator[tuple[Expr, ...]]:
+    if isinstance(expr, Basic):
+        for entry in expr.atoms(Entry):
+            yield entry.indices
