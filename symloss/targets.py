@@ -53,7 +53,8 @@ def _modules() -> tuple[str, ...]:
 
 #: The modules that kernels compile in.
 _COMPILED_IN = (
-    "_coefficients", "_elementary", "_lanes", "_math", "_memory", "_precision", "_special", "_tiles",
+    "_coefficients", "_domains", "_elementary", "_lanes", "_math", "_memory", "_precision", "_special",
+    "_tiles",
 )  # fmt: skip
 
 

@@ -36,7 +36,6 @@ class Layout(NamedTuple):
         n: the number of samples.
         entries: how many numbers the longest row of a sample has.
         small: whether all samples are one piece of work.
-        plain: whether, beyond that, there are samples, and each input has its own entries for each.
         sizes: from the name of a core dimension to its size.
         flats: per input, the shape (n, *core) that the kernels see.
         modes: per input, FULL, SHARED or PARTIAL.
@@ -47,7 +46,6 @@ class Layout(NamedTuple):
     n: int
     entries: int
     small: bool
-    plain: bool
     sizes: dict[str, int]
     flats: tuple[tuple[int, ...], ...]
     modes: tuple[str, ...]
@@ -94,8 +92,7 @@ def layout(inputs: Sequence[Input], shapes: Sequence[tuple[int, ...]]) -> Layout
         axes.append(tuple(i for i, size in enumerate(padded) if size != samples[i]))
     longest = max([math.prod(sizes[dim] for dim in entry.core) for entry in inputs])
     small = n * longest <= PIECE
-    plain = small and n > 0 and all(mode is FULL for mode in modes)
-    return Layout(samples, n, longest, small, plain, sizes, tuple(flats), tuple(modes), tuple(axes))
+    return Layout(samples, n, longest, small, sizes, tuple(flats), tuple(modes), tuple(axes))
 
 
 def as_array(name: str, given: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ from ._info import Input
 class Whole:
     """An array that kernels take as it is: (n, *core), or the core alone where all samples share it.
 
-    `check` tests its entries; `given` is what its message shows.
+    `check` is the test of its entries, if there is one; `given` is what its message shows.
     """
 
     __slots__ = ("array", "check", "given", "shared")
@@ -31,11 +31,13 @@ class Whole:
         self.array, self.shared, self.check, self.given = array, shared, check, given
 
     def piece(self, start: int, stop: int) -> np.ndarray:
-        """The samples from `start` to `stop`, their entries checked."""
-        array = self.array if self.shared else self.array[start:stop]
-        if self.check is not None and not (self.shared and start):
-            self.check.check(array, self.given, start)
-        return array
+        """The samples from `start` to `stop`; a kernel tests their entries."""
+        return self.array if self.shared else self.array[start:stop]
+
+    def inspect(self, start: int, stop: int) -> None:
+        """Refuse an entry outside its domain."""
+        if self.check is not None:
+            self.check.check(self.array[start:stop], self.given, start)
 
 
 class Staged:
@@ -48,24 +50,25 @@ class Staged:
         self.given, self.dtype, self.check = given, dtype, check
 
     def piece(self, start: int, stop: int) -> np.ndarray:
-        """The samples from `start` to `stop` in the kernels' form, their entries checked."""
-        array = np.array(self.given[start:stop], dtype=self.dtype, order="C")
+        """The samples from `start` to `stop` in the kernels' form."""
+        return np.array(self.given[start:stop], dtype=self.dtype, order="C")
+
+    def inspect(self, start: int, stop: int) -> None:
+        """Refuse an entry outside its domain."""
         if self.check is not None:
-            self.check.check(array, self.given, start)
-        return array
+            self.check.check(self.piece(start, stop), self.given, start)
 
 
 class Labels:
     """Labels of any integer dtype; one to leave out reads as 0."""
 
-    __slots__ = ("check", "entry", "given", "ignore_index", "one_a_sample", "size")
+    __slots__ = ("entry", "given", "ignore_index", "one_a_sample", "size")
     staged, shared = False, False
 
     def __init__(
         self, entry: Input, given: np.ndarray, size: int, ignore_index: int | None, place: int, fit: Layout
     ) -> None:
         self.entry, self.given, self.size, self.ignore_index = entry, given, size, ignore_index
-        self.check = entry  # it is checked against its dimension
         # Labels are small beside what they label, so one for many samples is simply repeated.
         self.one_a_sample = given
         if fit.modes[place] is not FULL:
@@ -82,6 +85,10 @@ class Labels:
         """The labels of the samples from `start` to `stop`, as int64 inside their dimension."""
         part = self.one_a_sample[start:stop]
         return _checks.labels(self.entry, part, self.given, start, self.size, self.ignore_index)
+
+    def inspect(self, start: int, stop: int) -> None:
+        """Refuse a label outside its dimension."""
+        self.piece(start, stop)
 
 
 class Weights:
@@ -126,7 +133,7 @@ def operand(entry: Input, array: np.ndarray, dtype: np.dtype, place: int, fit: L
             return Staged(array, dtype, check)
     if not ready:
         array = _arrays.tidy(entry.name, entry.kind, array, dtype)
-    if check is not None and (fit.small or mode is PARTIAL):
+    if check is not None and (fit.small or mode is not FULL):
         check.check(array, array, 0)
         check = None
     given = array

@@ -19,12 +19,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from importlib import import_module
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _arrays, _checks, _operands, _products, _threads
-from ._arrays import FLOAT32, FLOAT64, INT64, PIECE, Layout
+from ._arrays import FLOAT32, FLOAT64, INT64, PARTIAL, PIECE, SHARED, Layout
 from ._help import documented, options, usage
 from ._info import Description, Input, Parameter, indent
 from ._outputs import Batch, Buffer, group_of, reduced
@@ -44,6 +45,33 @@ _VALUES = {"value": (None,), "value_and_grad": (None,)}
 NARROW = 96
 #: The most pieces that a call is cut into, as long as none has more than `LONGEST` numbers.
 PIECES, LONGEST = 32, 1 << 22
+
+
+#: What decides how an array can be taken.
+_KIND = attrgetter("__class__", "dtype", "shape", "flags.carray")
+
+
+class Way(NamedTuple):
+    """How a kernel is called at once, for inputs of certain kinds.
+
+    Attributes:
+        kernel: the kernel.
+        samples: the number of samples.
+        flats: the shapes that the kernel sees of the inputs; None where they are the inputs' own.
+        between: the arguments between the parameters and the outputs.
+        outputs: per output, what makes the array, its shape, its dtype (float64 for a sum over samples), and the shape
+            that the kernel sees; None where it is the output's own.
+        divisor: what the kernel's sum is divided by; 0 where it is no result.
+        is_plain: whether there is one output, which is the result as the kernel writes it.
+    """
+
+    kernel: Any
+    samples: int
+    flats: tuple[tuple[int, ...], ...] | None
+    between: tuple[Any, ...]
+    outputs: list[tuple[Any, tuple[int, ...], np.dtype, tuple[int, ...] | None]]
+    divisor: float
+    is_plain: bool
 
 
 class Loss:
@@ -76,6 +104,7 @@ class Loss:
         self._parameters = {entry.name: i for i, entry in enumerate(info.parameters)}
         self._defaults = tuple(float(entry.default) for entry in info.parameters)
         self._layout = lru_cache(maxsize=256)(partial(_arrays.layout, info.inputs))
+        self._ways = lru_cache(maxsize=256)(self._way)
         self._group = group_of(info.name, tuple(self._inputs[i] for i in self._predicted))
         self.__doc__ = f"{info.summary}\n\nUsage:\n{indent(usage(info))}\n"
         for name in ("value", "grad", "value_and_grad", "grad_and_hess", "hvp"):
@@ -88,8 +117,8 @@ class Loss:
 
         `out` is an array for the values, with reduction="none" only.
         """
-        if not keywords and (done := self._at_once("value", inputs)) is not None:
-            return float(done[0] / done[1])
+        if (done := self._at_once("value", inputs, keywords)) is not None:
+            return done[0]
         batch = self._prepare("value", inputs, keywords)
         values = None
         if batch.reduction == "none":
@@ -107,50 +136,46 @@ class Loss:
         With several predictions, a named tuple. For reduction="none", the gradient of the sum.
         `out` is an array, or a tuple of arrays for several predictions.
         """
-        if not keywords and (done := self._at_once("grad", inputs)) is not None:
-            return done[2][0]
+        if (done := self._at_once("grad", inputs, keywords)) is not None:
+            return done[1]
         batch = self._prepare("grad", inputs, keywords)
-        grads = self._buffers(batch, "grad", self._outs(batch, "out", batch.out))
+        grads = self._buffers(batch, "grad", self._outs("out", batch.out, batch.shapes, batch.dtype))
         self._run("grad", batch, (batch.scale,), None, *grads)
-        return self._grouped(grads)
+        return self._grouped([buffer.result() for buffer in grads])
 
     def value_and_grad(self, *inputs: Any, **keywords: Any) -> Any:
         """The loss and its gradient, in one pass.
 
         `out` is what `grad` takes; for reduction="none" a pair (values, gradient).
         """
-        if not keywords and (done := self._at_once("value_and_grad", inputs)) is not None:
-            return float(done[0] / done[1]), done[2][0]
+        if (done := self._at_once("value_and_grad", inputs, keywords)) is not None:
+            return done
         batch = self._prepare("value_and_grad", inputs, keywords)
         value_out, grad_out = None, batch.out
         if batch.reduction == "none" and batch.out is not None:
             value_out, grad_out = _pair(batch.out, "(values, gradient)")
             value_out = _checks.output("out[0]", value_out, batch.layout.samples, batch.dtype)
-            outs = self._outs(batch, "out[1]", grad_out, value_out)
+            outs = self._outs("out[1]", grad_out, batch.shapes, batch.dtype, value_out)
         else:
-            outs = self._outs(batch, "out", grad_out)
+            outs = self._outs("out", grad_out, batch.shapes, batch.dtype)
         values = self._values(batch, value_out) if batch.reduction == "none" else None
         grads = self._buffers(batch, "grad", outs)
         total = self._run("value_and_grad", batch, (batch.scale,), values, *grads)
-        return reduced(batch, total, values), self._grouped(grads)
+        return reduced(batch, total, values), self._grouped([buffer.result() for buffer in grads])
 
     def grad_and_hess(self, *inputs: Any, **keywords: Any) -> Any:
         """The gradient and the Hessian's diagonal, in one pass, each in the shape of the prediction.
 
         `out` is a pair of what `grad` takes.
         """
-        if not keywords and (done := self._at_once("grad_and_hess", inputs)) is not None:
-            return done[2][0], done[2][1]
+        if (done := self._at_once("grad_and_hess", inputs, keywords)) is not None:
+            return done[1]
         batch = self._prepare("grad_and_hess", inputs, keywords)
-        first = second = None
-        if batch.out is not None:
-            first, second = _pair(batch.out, "(gradient, Hessian diagonal)")
-        grad_outs = self._outs(batch, "out[0]", first)
-        hess_outs = self._outs(batch, "out[1]", second, *[out for out in grad_outs if out is not None])
+        grad_outs, hess_outs = self._two_outs(batch.out, batch.shapes, batch.dtype)
         grads = self._buffers(batch, "grad", grad_outs)
         hesses = self._buffers(batch, "hess", hess_outs)
         self._run("grad_and_hess", batch, (batch.scale,), None, *grads, *hesses)
-        return self._grouped(grads), self._grouped(hesses)
+        return self._grouped([buffer.result() for buffer in grads]), self._grouped([buffer.result() for buffer in hesses])
 
     def hvp(self, *inputs: Any, **keywords: Any) -> Any:
         """The Hessian of the reduced loss times `vector`, in the shape of the prediction.
@@ -159,50 +184,125 @@ class Loss:
         dict by name, and the result a named tuple. `out` is what `grad` takes.
         """
         batch = self._prepare("hvp", inputs, keywords)
-        hvps = self._buffers(batch, "hvp", self._outs(batch, "out", batch.out))
+        hvps = self._buffers(batch, "hvp", self._outs("out", batch.out, batch.shapes, batch.dtype))
         self._run("hvp", batch, (batch.scale,), None, *hvps)
-        return self._grouped(hvps)
+        return self._grouped([buffer.result() for buffer in hvps])
 
     # The shortest way, for many small calls.
 
-    def _at_once(self, entry: str, inputs: tuple[Any, ...]) -> tuple[float, int, list[np.ndarray]] | None:
-        """A call without keywords on a few samples in arrays as kernels want them: sum, samples, derivatives.
+    def _at_once(self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any] | None:
+        """A call on a few samples in arrays as kernels want them, without weights: the value and the derivatives.
 
         It does what the steps below do, and refuses what they refuse; None where it isn't so simple.
         """
-        if self._kernels is None or len(inputs) != len(self._inputs) or len(self._predicted) > 1 or self._plans:
+        parameters, is_mean, out = self._defaults, True, None
+        if keywords:
+            simple = self._simple(entry, keywords)
+            if simple is None:
+                return None
+            parameters, is_mean, out = simple
+        try:
+            kinds = tuple(map(_KIND, inputs))
+        except AttributeError:  # no array
             return None
-        dtype = getattr(inputs[self._predicted[0]], "dtype", None)
+        way = self._ways(entry, is_mean, kinds)
+        if way is None:
+            return None
+        kernel, samples, flats, between, outputs, divisor, is_plain = way
+        outs = None if out is None else self._all_outs(entry, out, kinds)
+        arrays = inputs
+        if flats is not None:
+            arrays = tuple([array.reshape(flat) for array, flat in zip(inputs, flats, strict=True)])
+        made, writes = [], []
+        for make, shape, dtype, flat in outputs:
+            output = make(shape, dtype)
+            made.append(output)
+            writes.append(output if flat is None else output.reshape(flat))
+        total = kernel(samples, *arrays, *parameters, *between, *writes)
+        if total != total:
+            self._refuse(arrays, inputs)
+        value = total / divisor if divisor else None
+        if is_plain and outs is None:
+            return value, made[0]
+        if outs is not None:
+            for given, output in zip(outs, made, strict=True):
+                given[...] = output
+            made = outs
+        else:
+            dtype = kinds[self._predicted[0]][1]
+            made = [output.astype(dtype, copy=False) for output in made]
+            made = [output if output.ndim else output[()] for output in made]
+        count = len(self._predicted)
+        groups = [self._grouped(made[at : at + count]) for at in range(0, len(made), count)]
+        return value, groups[0] if len(groups) == 1 else tuple(groups)
+
+    def _simple(self, entry: str, keywords: dict[str, Any]) -> tuple[tuple[float, ...], bool, Any] | None:
+        """Parameters, whether the mean is wanted, and `out`; None where other keywords are given."""
+        parameters, is_mean, out = list(self._defaults), True, None
+        for name, value in keywords.items():
+            if name in self._parameters:
+                place = self._parameters[name]
+                parameters[place] = _checks.parameter(self.info.parameters[place], value)
+            elif name == "out" and entry != "value":
+                out = value
+            elif name == "reduction" and isinstance(value, str) and value in ("mean", "sum"):
+                is_mean = value == "mean"
+            elif value is not None or name not in ("weight", "ignore_index"):
+                return None
+        return tuple(parameters), is_mean, out
+
+    def _way(self, entry: str, is_mean: bool, kinds: tuple[Any, ...]) -> Way | None:
+        """How to call a kernel at once for inputs of these kinds; None where that can't be done."""
+        if len(kinds) != len(self._inputs):
+            return None
+        _, dtype, _, _ = kinds[self._predicted[0]]
         if dtype is not FLOAT64 and dtype is not FLOAT32:
             return None
-        shapes = []
-        for array, is_label in zip(inputs, self._is_label, strict=True):
-            if type(array) is not np.ndarray or array.dtype is not (INT64 if is_label else dtype):
+        for kind, label in zip(kinds, self._is_label, strict=True):
+            if kind[0] is not np.ndarray or kind[1] is not (INT64 if label else dtype) or not kind[3]:
                 return None
-            if not array.flags.carray:
-                return None
-            shapes.append(array.shape)
-        fit = self._layout(tuple(shapes))
-        if not fit.plain:
+        shapes = tuple([shape for _, _, shape, _ in kinds])
+        fit = self._layout(shapes)
+        if not fit.small or fit.n == 0:
             return None
-        arrays = []
-        for array, flat, check, label in zip(inputs, fit.flats, self._domains, self._is_label, strict=True):
-            if check is not None:
-                check.check(array, array, 0)
+        for mode, domain, label in zip(fit.modes, self._domains, self._is_label, strict=True):
+            if mode is PARTIAL or (mode is SHARED and (domain is not None or label is not None)):
+                return None
+        kernel, is_narrow = self._kernel(entry, fit)
+        if not is_narrow and entry in self._plans:
+            return None
+        flats = tuple(
+            flat[1:] if mode is SHARED else flat for flat, mode in zip(fit.flats, fit.modes, strict=True)
+        )
+        outputs = []
+        for name, place in zip(self._outputs[entry], self._predicted * len(_KINDS[entry]), strict=True):
+            is_shared = fit.modes[place] is SHARED
+            is_sparse = bool(self.info.sparse) and name in self.info.sparse
+            make = np.zeros if is_shared or is_sparse else np.empty
+            flat = None if shapes[place] == flats[place] else flats[place]
+            outputs.append((make, shapes[place], FLOAT64 if is_shared else dtype, flat))
+        scale = () if entry == "value" else (1.0 / fit.n if is_mean else 1.0,)
+        between = (None, *scale, *_VALUES.get(entry, ()))
+        arrays = [np.empty(flat, array_dtype) for flat, (_, array_dtype, *_) in zip(flats, kinds, strict=True)]
+        made = [make(shape if flat is None else flat, kind) for make, shape, kind, flat in outputs]
+        return Way(
+            kernel=_compiled(kernel, (fit.n, *arrays, *self._defaults, *between, *made)),
+            samples=fit.n,
+            flats=None if flats == shapes else flats,
+            between=between,
+            outputs=outputs,
+            divisor=0.0 if entry not in _VALUES else float(fit.n) if is_mean else 1.0,
+            is_plain=len(outputs) == 1 and bool(outputs[0][1]) and outputs[0][2] is dtype,
+        )
+
+    def _refuse(self, arrays: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
+        """Refuse what a kernel has refused, if it has: its sum may be NaN for other reasons."""
+        sizes = self._layout(tuple([array.shape for array in given])).sizes
+        for array, original, domain, label in zip(arrays, given, self._domains, self._is_label, strict=True):
+            if domain is not None:
+                domain.check(array, original, 0)
             if label is not None:
-                _checks.labels(label, array.reshape(-1), array, 0, fit.sizes[label.dims[0]], None)
-            arrays.append(array if array.shape == flat else array.reshape(flat))
-        kernel, _ = self._kernel(entry, fit)
-        shape, flat = shapes[self._predicted[0]], fit.flats[self._predicted[0]]
-        made, writes = [], []
-        for name in self._outputs[entry]:
-            sparse = self.info.sparse and name in self.info.sparse
-            output = np.zeros(shape, dtype) if sparse else np.empty(shape, dtype)
-            made.append(output)
-            writes.append(output if shape == flat else output.reshape(flat))
-        scale = () if entry == "value" else (1.0 / fit.n,)
-        total = kernel(fit.n, *arrays, *self._defaults, None, *scale, *_VALUES.get(entry, ()), *writes)
-        return total, fit.n, made if shape else [output[()] for output in made]
+                _checks.labels(label, array, original, 0, sizes[label.dims[0]], None)
 
     def _kernel(self, entry: str, fit: Layout) -> tuple[Any, bool]:
         """The kernel for rows of this length, and whether it is one for short rows."""
@@ -301,13 +401,12 @@ class Loss:
 
     def _check(self, batch: Batch) -> None:
         """Check every entry before anything is written into a caller's array."""
-        checked = [operand for operand in batch.operands if operand.check is not None]
-        if checked:
+        if any(self._domains) or any(self._is_label):
             step = max(1, PIECE // batch.layout.entries)
 
             def work(i: int) -> None:
-                for operand in checked:
-                    operand.piece(i * step, min((i + 1) * step, batch.layout.n))
+                for operand in batch.operands:
+                    operand.inspect(i * step, min((i + 1) * step, batch.layout.n))
 
             _threads.each(work, -(-batch.layout.n // step))
 
@@ -362,17 +461,25 @@ class Loss:
 
         def work(i: int) -> None:
             start, stop = i * step, min((i + 1) * step, fit.n)
-            totals[i] = run([operand.piece(start, stop) for operand in batch.operands], start, stop)
+            total = run([operand.piece(start, stop) for operand in batch.operands], start, stop)
+            if total != total:  # the kernel may have refused an entry
+                for operand in batch.operands:
+                    operand.inspect(start, stop)
+            totals[i] = total
 
         _threads.each(work, count)
         return _sum(totals) if has_value else 0.0
 
     # Outputs.
 
-    def _outs(self, batch: Batch, title: str, given: Any, *others: np.ndarray) -> list[Any]:
+    def _outs(
+        self, title: str, given: Any, shapes: Sequence[tuple[int, ...]], dtype: np.dtype, *others: np.ndarray
+    ) -> list[Any]:
         """The caller's arrays, one a prediction, checked; Nones where there are none."""
         if given is None:
             return [None] * len(self._predicted)
+        if len(self._predicted) == 1 and not others:
+            return [_checks.output(title, given, shapes[self._predicted[0]], dtype)]
         titles = [title]
         parts = [given]
         if len(self._predicted) > 1:
@@ -381,13 +488,29 @@ class Loss:
                 raise TypeError(f"`{title}` must be a tuple of {len(names)} arrays, ({', '.join(names)})")
             titles, parts = [f"{title}.{name}" for name in names], list(given)
         outs = [
-            _checks.output(title, part, batch.shapes[i], batch.dtype)
+            _checks.output(title, part, shapes[i], dtype)
             for title, part, i in zip(titles, parts, self._predicted, strict=True)
         ]
         for i, out in enumerate(outs):
             if any(np.shares_memory(out, other) for other in (*others, *outs[:i])):
                 raise ValueError(f"`{titles[i]}` overlaps another output array; each output needs its own")
         return outs
+
+    def _two_outs(
+        self, given: Any, shapes: Sequence[tuple[int, ...]], dtype: np.dtype
+    ) -> tuple[list[Any], list[Any]]:
+        """The caller's arrays for gradient and Hessian diagonal."""
+        first, second = (None, None) if given is None else _pair(given, "(gradient, Hessian diagonal)")
+        grads = self._outs("out[0]", first, shapes, dtype)
+        return grads, self._outs("out[1]", second, shapes, dtype, *[out for out in grads if out is not None])
+
+    def _all_outs(self, entry: str, given: Any, kinds: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The caller's arrays, kind after kind, for inputs of these kinds."""
+        shapes, dtype = [kind[2] for kind in kinds], kinds[self._predicted[0]][1]
+        if entry == "grad_and_hess":
+            grads, hesses = self._two_outs(given, shapes, dtype)
+            return grads + hesses
+        return self._outs("out", given, shapes, dtype)
 
     def _values(self, batch: Batch, out: np.ndarray | None) -> Buffer:
         """The buffer for one value a sample."""
@@ -404,11 +527,9 @@ class Loss:
             buffers.append(Buffer(batch, batch.shapes[place], flat, place, out, zero))
         return buffers
 
-    def _grouped(self, buffers: list[Buffer]) -> Any:
-        """The results: one array, or a named tuple of several."""
-        if len(buffers) == 1:
-            return buffers[0].result()
-        return self._group._make([buffer.result() for buffer in buffers])
+    def _grouped(self, arrays: list[Any]) -> Any:
+        """The results of one kind: one array, or a named tuple of several."""
+        return arrays[0] if len(arrays) == 1 else self._group._make(arrays)
 
     def _open(self) -> Any:
         """The module that holds the kernels."""
@@ -437,6 +558,11 @@ class Loss:
 
     def __deepcopy__(self, memo: Any) -> Loss:
         return self
+
+
+def _compiled(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+    """The code for arguments of these types, which a kernel would look for at each call."""
+    return kernel.compile(tuple([kernel.typeof_pyval(argument) for argument in arguments]))
 
 
 def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:

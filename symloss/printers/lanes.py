@@ -47,6 +47,7 @@ from symloss.statements import (
 NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
 #: What a body takes from which module; everything else is a function of `_math.py`.
 RUNTIME = {
+    "_domains": frozenset({"other_than", "outside"}),
     "_lanes": frozenset({
         "LANES", "first_max", "max_of", "min_of", "opposite", "product_of", "select", "sum_of", "wide",
     }),

@@ -6,6 +6,8 @@ import re
 from textwrap import wrap
 from typing import Any
 
+from sympy import FiniteSet, Interval, S
+
 from symloss.derive import Derivation
 from symloss.emit import render
 from symloss.lower import lower
@@ -13,6 +15,7 @@ from symloss.precision import load_of
 from symloss.printers.lanes import RUNTIME, Body
 from symloss.printers.text import text
 from symloss.program import ENTRIES, Matrix, Program
+from symloss.roles import Loss
 
 TEMPLATE = "kernels/loss.py.jinja"
 _DONE = {
@@ -97,6 +100,7 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
     """What the template needs: name, arguments, docstring, and lists of lines."""
     lines = body.lines()
     used = body.scalar.used
+    refused = _refused(program.loss, used)
     used |= {"load"}
     if body.narrow:
         used |= {"LANES", "occupied", "run"}
@@ -111,9 +115,10 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
         "name": program.entry + suffix,
         "arguments": _arguments(program),
         "doc": _DONE[program.entry],
-        "sizes": _sizes(program, body, lines),
+        "sizes": _sizes(program, body, [*lines, refused]),
         "narrow": body.narrow,
         "inputs": program.loss.predictions[0].name,
+        "refused": refused,
         "before": [f"fetch({name}, sample, {name}_tile)" for name in read]
         + [f"clear({name}_tile)" for name in written if name in program.sparse],
         "after": [f"flush({name}, sample, {name}_tile)" for name in written],
@@ -121,6 +126,29 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
         "has_factor": any(re.search(r"\bfactor\b", line) for line in lines),
         "body": lines,
     }
+
+
+def _refused(loss: Loss, used: set[str]) -> str:
+    """The test for an entry of the samples at hand outside its domain; empty where every number will do."""
+    tests = []
+    for given in loss.inputs:
+        array = f"{given.name}, sample, {len(given.dims)}"
+        if given.kind == "label":
+            tests.append(f'outside({array}, (0, {given.role.dims[0]} - 1), "[]")')
+        elif isinstance(given.domain, FiniteSet):
+            values = "".join(f"{float(value)!r}, " for value in sorted(given.domain))
+            tests.append(f"other_than({array}, ({values.strip()}))")
+        elif isinstance(given.domain, Interval) and given.domain != S.Reals:
+            low, high = given.domain.start, given.domain.end
+            # An infinite end admits the infinity.
+            ends = "(" if given.domain.left_open and low.is_finite else "["
+            ends += ")" if given.domain.right_open and high.is_finite else "]"
+            tests.append(f'outside({array}, ({float(low)!r}, {float(high)!r}), "{ends}")')
+    if tests:
+        used |= {"nan"}
+    words = set(re.findall(r"\w+", " ".join(tests)))
+    used |= words & (RUNTIME["_domains"] | {"inf"})
+    return " | ".join(tests)
 
 
 def _arguments(program: Program) -> list[str]:
