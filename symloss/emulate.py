@@ -51,6 +51,7 @@ class Emulation:
         self.kind = SINGLE if single else DOUBLE
         body = Body(program, narrow, "load")
         self._code = compile("\n".join(body.lines()), f"<{program.entry} of {program.loss.name}>", "exec")
+        self._kept = body.kept
         #: Whether it uses functions that take a millisecond a number.
         self.slow = any(name in _FORMULAS and name not in _LANES | _EXACT for name in body.scalar.used)
         self._known = {name: _meaning(name) for name in sorted(body.scalar.used - {"load"})}
@@ -77,6 +78,8 @@ class Emulation:
         lanes = (count,) if self.narrow else ()
         for name, dims in self.program.scratch.items():
             scope[name] = np.zeros((*(sizes[dim] for dim in dims), *lanes))
+        for name, kept in self._kept.items():
+            scope[name] = np.zeros((*(sizes[dim] for dim in kept.dims), *lanes), self.kind)
         values = np.zeros(count, self.kind)
         samples = np.arange(count, dtype=PLACE)
         for sample in (samples,) if self.narrow else range(count):

@@ -12,8 +12,8 @@ from typing import Any
 
 from sympy import Expr, Function, Piecewise, Symbol
 
-from symloss.index import Binder, Entry, substitute
 from symloss.program import Assign, Load, Statement, Store, gap, scaled, shift
+from symloss.statements import put_in
 
 Branches = Sequence[tuple[Any, Sequence[Statement]]]
 #: Functions that cost less than a choice.
@@ -92,24 +92,10 @@ def _inlined(statements: Sequence[Statement]) -> list[Any]:
 
 
 def _replaced(statement: Any, known: dict[Expr, Expr]) -> Any:
-    value = _put_in(statement.value, known)
+    value = put_in(statement.value, known)
     if isinstance(statement, Assign):
         return Assign(statement.name, value)
     return Store(statement.output, statement.indices, value, statement.unless)
-
-
-def _put_in(expr: Expr, known: dict[Expr, Expr]) -> Expr:
-    """Replace without evaluating: the order of operations is part of the result."""
-    if expr in known:
-        return known[expr]
-    if not expr.args or isinstance(expr, (Binder, Entry)):
-        return expr
-    if isinstance(expr, Piecewise):
-        return Piecewise(*((_put_in(v, known), substitute(c, known)) for v, c in expr.args), evaluate=False)
-    args = tuple(_put_in(arg, known) for arg in expr.args)
-    if args == expr.args:
-        return expr
-    return expr.func(*args, evaluate=False) if expr.is_Add or expr.is_Mul or expr.is_Pow else expr.func(*args)
 
 
 def _calls(expr: Any) -> list[Expr]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sympy import Basic, Expr
+from sympy import Basic, Expr, Piecewise
 
-from symloss.index import Entry
+from symloss.index import Binder, Entry
 from symloss.program import Accumulator, Assign, If, Keep, Load, Loop, Reduce, Statement, Store
 
 
@@ -30,6 +30,23 @@ def expressions(statements: Iterable[Any]) -> Iterator[Basic]:
 def symbols(expr: Any) -> set[Any]:
     """The symbols in an expression; none in anything else."""
     return expr.free_symbols if isinstance(expr, Basic) else set()
+
+
+def with_args(expr: Any, change: Callable[[Any], Any]) -> Any:
+    """An expression with its arguments changed, and not evaluated: the order of operations stays."""
+    if not expr.args or isinstance(expr, (Binder, Entry)):
+        return expr
+    if isinstance(expr, Piecewise):
+        return Piecewise(*((change(value), change(test)) for value, test in expr.args), evaluate=False)
+    args = tuple(change(arg) for arg in expr.args)
+    if args == expr.args:
+        return expr
+    return expr.func(*args, evaluate=False) if expr.is_Add or expr.is_Mul or expr.is_Pow else expr.func(*args)
+
+
+def put_in(expr: Any, known: Mapping[Expr, Expr]) -> Any:
+    """Replace parts of an expression without evaluating it."""
+    return known[expr] if expr in known else with_args(expr, lambda arg: put_in(arg, known))
 
 
 def written_by(statement: Statement) -> Any:
@@ -56,7 +73,7 @@ def writes(statement: Statement) -> bool:
     match statement:
         case Store():
             return True
-        case Loop(_, body):
+        case Loop(_, body) | Reduce(_, body, _):
             return any(map(writes, body))
         case If(branches):
             return any(writes(inner) for _, statements in branches for inner in statements)
@@ -100,3 +117,79 @@ def _entries(expr: Any) -> Iterator[tuple[Expr, ...]]:
     if isinstance(expr, Basic):
         for entry in expr.atoms(Entry):
             yield entry.indices
+
+
+def made(statements: Iterable[Statement], inside: bool = True) -> Iterator[str]:
+    """The names and scratch arrays that statements make; those of a loop's body only if `inside`."""
+    for statement in statements:
+        match statement:
+            case Load(name, _, _) | Assign(name, _):
+                yield str(name)
+            case Keep(array, _, _):
+                yield array
+            case Loop(_, body):
+                yield from made(body) if inside else _kept(body)
+            case Reduce(_, body, accumulators):
+                yield from made(body) if inside else _kept(body)
+                for accumulator in accumulators:
+                    yield str(accumulator.name)
+                    if accumulator.place is not None:
+                        yield str(accumulator.place)
+            case If(branches):
+                for _, inner in branches:
+                    yield from made(inner, inside)
+
+
+def stored(statements: Iterable[Statement]) -> Iterator[str]:
+    """The outputs that statements write to."""
+    for statement in statements:
+        match statement:
+            case Store(output, _, _, _):
+                yield output
+            case Loop(_, body) | Reduce(_, body, _):
+                yield from stored(body)
+            case If(branches):
+                for _, inner in branches:
+                    yield from stored(inner)
+
+
+def _kept(statements: Iterable[Statement]) -> Iterator[str]:
+    """The scratch arrays that a loop's body fills."""
+    for statement in statements:
+        match statement:
+            case Keep(array, _, _):
+                yield array
+            case Loop(_, body) | Reduce(_, body, _):
+                yield from _kept(body)
+            case If(branches):
+                for _, inner in branches:
+                    yield from _kept(inner)
+
+
+def read(statements: Iterable[Any]) -> Iterator[str]:
+    """The names and scratch arrays that statements read, their own included."""
+    for statement in statements:
+        match statement:
+            case Load(_, _, indices):
+                yield from _names(*indices)
+            case Assign(_, value):
+                yield from _names(value)
+            case Keep(_, indices, value):
+                yield from _names(*indices, value)
+            case Store(_, indices, value, unless):
+                yield from _names(*indices, value, unless)
+            case Loop(_, body):
+                yield from read(body)
+            case Reduce(_, body, accumulators):
+                yield from read([*body, *accumulators])
+            case Accumulator(_, _, term, unless, _):
+                yield from _names(term, unless)
+            case If(branches):
+                for test, inner in branches:
+                    yield from _names(test)
+                    yield from read(inner)
+
+
+def _names(*exprs: Any) -> Iterator[str]:
+    for expr in exprs:
+        yield from (symbol.name for symbol in symbols(expr))

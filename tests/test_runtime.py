@@ -21,13 +21,31 @@ import numpy as np
 import pytest
 
 TEMPLATES = Path(__file__).parent.parent / "templates" / "kernels"
-MODULES = ("_arrays", "_checks", "_help", "_info", "_lanes", "_memory", "_operands", "_outputs", "_products", "_runtime",
+MODULES = ("_arrays", "_checks", "_domains", "_help", "_info", "_lanes", "_memory", "_operands", "_outputs", "_products", "_runtime",
            "_threads")  # fmt: skip
 
 # Kernels in plain Python, in the form that the runtime calls: an input or output that all samples share has no axis of
 # samples, and what goes there is added.
 PLAIN = """
 import numpy as np
+
+class Kernel:
+    \"\"\"What Numba makes of a function, as far as the runtime uses it; NaN for samples outside their domains.\"\"\"
+
+    def __init__(self, function, refuses):
+        self.function, self.refuses, self.__module__ = function, refuses, __name__
+
+    def typeof_pyval(self, value):
+        return type(value)
+
+    def compile(self, signature):
+        return self
+
+    def __call__(self, *arguments):
+        return np.nan if self.refuses(*arguments) else self.function(*arguments)
+
+def outside(label, size):
+    return bool(np.any((label < 0) | (label >= size)))
 
 def own(array, i, core):
     return array[i] if array.ndim > core else array
@@ -151,6 +169,24 @@ grad_and_hess_narrow, hvp_narrow = grad_and_hess, hvp
 )
 
 
+#: From each loss to its kernels, and a test of their first arguments that says whether samples are outside.
+KERNELS = {
+    "huber": (HUBER, "lambda samples, *_: False"),
+    "softmax": (SOFTMAX, "lambda samples, logits, label, *_: outside(label, logits.shape[-1])"),
+    "center": (CENTER, "lambda samples, features, centers, label, *_: outside(label, centers.shape[-2])"),
+    "bounded": (
+        HUBER,
+        "lambda samples, q, t, *_: bool(np.any((q <= 0) | (q > 1)) or np.any((t != 0) & (t != 1) & (t == t)))",
+    ),
+}
+MADE = """
+for name in ("value", "grad", "value_and_grad", "grad_and_hess", "hvp"):
+    for name in (name, f"{name}_narrow"):
+        if name in globals():
+            globals()[name] = Kernel(globals()[name], REFUSES)
+"""
+
+
 def described(name, title, signature, inputs, **more):
     """The literals of one loss, as the catalogue's template takes them."""
     facts = {"parameters": [], "kinks": [], "limits": [], "references": [], "sparse": []}
@@ -232,9 +268,10 @@ def build(folder):
     (package / "__init__.py").write_text(init.render(header=header, losses=titles, package=package.name))
     catalog = environment.get_template("_catalog.py.jinja")
     (package / "_catalog.py").write_text(catalog.render(header=header, descriptions=LOSSES))
-    kernels = {"huber": HUBER, "softmax": SOFTMAX, "center": CENTER, "bounded": HUBER, "__init__": ""}
-    for name, text in kernels.items():
-        (package / "cpu" / f"{name}.py").write_text(text)
+    (package / "cpu" / "__init__.py").write_text("")
+    for name, (text, refuses) in KERNELS.items():
+        made = MADE.replace("REFUSES", refuses)
+        (package / "cpu" / f"{name}.py").write_text(text + made)
     return package
 
 

@@ -303,6 +303,8 @@ def _arithmetic(names, floats, wholes=None):
 
 def _comparison(name, sign):
     def type_of(a, b):
+        if sign == "==" and isinstance(a, Run) and isinstance(b, types.Integer):
+            return signature(MASK, RUN, types.int64)
         kind = joined(a, b)
         return kind and signature(MASK, kind, kind)
 
@@ -312,6 +314,15 @@ def _comparison(name, sign):
     _define(
         name, type_of, (Lanes, floats), (Positions, lambda builder, a, b: builder.icmp_signed(sign, a, b))
     )
+
+
+@lower_builtin(operator.eq, Run, types.Integer)
+def _is_place(context, builder, sig, args):
+    """Which lane of a run has a place: one bit, or none."""
+    lane = builder.sub(args[1], run_parts(context, builder, args[0]).start)
+    bit = builder.shl(WORD(1), builder.trunc(lane, WORD) if LANES < 64 else lane)
+    inside = builder.icmp_unsigned("<", lane, I64(LANES))
+    return builder.bitcast(builder.select(inside, bit, WORD(0)), vector(I1))
 
 
 def _logic(name, instruction):

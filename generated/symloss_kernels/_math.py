@@ -471,7 +471,7 @@ def x_minus_log1p(x):
     return select((x > -0.5) & (x < 0.5), near, far)
 
 
-@widened
+@precise
 def log_ratio(a, b, difference, at_zero):
     """log(a/b) for a, b >= 0 with difference = a - b; `at_zero` where both are 0."""
     top, k = split2(a)
@@ -480,8 +480,9 @@ def log_ratio(a, b, difference, at_zero):
     # Near 1 the difference has digits that a/b has not: a and b may be rounded.
     near = abs(difference) < 0.5 * b
     top = select(near, scale2(difference, -k_bottom), top)
-    ratio = top / bottom
-    rest = remainder(top, ratio, bottom) / bottom
+    inverse = 1.0 / bottom
+    ratio = top * inverse
+    rest = remainder(top, ratio, bottom) * inverse
     one_more = 1.0 + ratio
     rest = select(near, (ratio - (one_more - 1.0)) + rest, rest)
     high, low, _ = log_parts(select(near, one_more, ratio), rest, select(near, 0.0, k))

@@ -18,9 +18,11 @@ from typing import Any
 
 from sympy import Basic, Pow, Symbol, preorder_traversal
 
+from symloss.fusing import fused
 from symloss.index import Entry, Index
+from symloss.keeping import Kept, kept
 from symloss.merging import merged, substituted
-from symloss.printers.scalar import PRODUCT, ScalarPrinter, is_call, widens
+from symloss.printers.scalar import PRODUCT, ScalarPrinter, is_call, is_costly, widens
 from symloss.program import (
     Accumulator,
     Assign,
@@ -36,7 +38,9 @@ from symloss.program import (
 from symloss.statements import (
     assigns_value,
     expressions,
+    made,
     places,
+    read,
     stored_in_all,
     symbols,
     writes,
@@ -54,7 +58,7 @@ RUNTIME = {
     "_memory": frozenset({
         "add_to", "load", "load_wide", "occupied", "only", "put", "put_unless", "run", "within",
     }),
-    "_tiles": frozenset({"clear", "fetch", "flush", "tile_of"}),
+    "_tiles": frozenset({"clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
 }  # fmt: skip
 #: The name of the run of samples, or of the one sample.
 SAMPLE = "sample"
@@ -74,6 +78,7 @@ class Body:
         self.scalar = ScalarPrinter(self._scratch)
         self.lane: str | None = SAMPLE if narrow else None
         self.tiles: dict[str, int] = {}
+        self.kept: dict[str, Kept] = {}
         self._varying: set[str] = set()
         self._places: dict[str, str] = {}  # the lanes that a branch writes to
         self._value = "value"
@@ -93,7 +98,10 @@ class Body:
 
     def lines(self) -> list[str]:
         """The lines of one pass over the sample, or the samples across the lanes."""
-        return self._all(self.program.body)
+        together = fused(self.program.body, self._alike)
+        taken = {*made(together), *read(together), *self.program.scratch}
+        statements, self.kept = kept(together, is_costly, not self.narrow, taken)
+        return self._all(statements)
 
     def _unique(self, wish: str) -> Symbol:
         """A name that nothing has yet."""
@@ -120,7 +128,14 @@ class Body:
     # --- statements ---------------------------------------------------------------------------------------
 
     def _all(self, statements: Iterable[Statement]) -> list[str]:
-        return [line for statement in statements for line in self._statement(statement)]
+        together = fused(list(statements), self._alike)
+        return [line for statement in together for line in self._statement(statement)]
+
+    def _alike(self, earlier: Reduce | Loop, loop: Loop) -> bool:
+        """Whether two loops over the same indices both have lanes of entries, or neither."""
+        accumulators = earlier.accumulators if isinstance(earlier, Reduce) else ()
+        across = self._across(earlier.loops, [*earlier.body, *accumulators])
+        return across == self._across(loop.loops, loop.body)
 
     def _statement(self, statement: Statement) -> list[str]:
         match statement:
@@ -137,6 +152,7 @@ class Body:
                 return [line]
             case Keep(array, indices, value):
                 self.scalar.used.add("put")
+                self._name(array, self.narrow)
                 places = self._at(*indices, *self._lane_axis())
                 return [f"put({array}, {places}, {self.scalar.text(value)}, None)"]
             case Store():
@@ -183,8 +199,9 @@ class Body:
 
     def _scratch(self, entry: Entry) -> str:
         """An element of a scratch array, which has an axis for the lanes where samples lie across them."""
-        self.scalar.used.add("load_wide")
-        return f"load_wide({entry.base.name}, {self._at(*entry.indices, *self._lane_axis())}, None)"
+        load = self.load if entry.base.name in self.kept else "load_wide"
+        self.scalar.used.add(load)
+        return f"{load}({entry.base.name}, {self._at(*entry.indices, *self._lane_axis())}, None)"
 
     def _lane_axis(self) -> list[str]:
         return ["lane"] if self.narrow else []

@@ -108,6 +108,7 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
         used |= {"finish", "put"} | ({"sum_of", "tally", "within"} if body.narrow else {"add"})
     written = [name for name in body.tiles if name in program.outputs]
     read = [name for name in body.tiles if name not in program.outputs]
+    rows = [] if body.narrow else list(body.kept.items())
     used |= {"tile_of"} if body.tiles else set()
     used |= ({"flush"} if written else set()) | ({"fetch"} if read else set())
     used |= {"clear"} if program.sparse and written else set()
@@ -120,6 +121,7 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
         "inputs": program.loss.predictions[0].name,
         "refused": refused,
         "before": [f"fetch({name}, sample, {name}_tile)" for name in read]
+        + [f"{name} = row_of({kept.output}, sample, {name}_row)" for name, kept in rows]
         + [f"clear({name}_tile)" for name in written if name in program.sparse],
         "after": [f"flush({name}, sample, {name}_tile)" for name in written],
         "has_value": program.has_value,
@@ -178,6 +180,14 @@ def _sizes(program: Program, body: Body, lines: list[str]) -> list[str]:
         body.scalar.used.add("empty")
         axes = [*dims, "LANES"] if body.narrow else list(dims)
         scratch.append(f"{name} = empty(({', '.join(axes)}{',' if len(axes) == 1 else ''}))")
+    room = "" if body.load == "load_wide" else f", {program.loss.predictions[0].name}.dtype"
+    for name, kept in body.kept.items():
+        if body.narrow:
+            body.scalar.used.add("empty")
+            scratch.append(f"{name} = empty(({', '.join([*kept.dims, 'LANES'])}){room})")
+        else:
+            body.scalar.used |= {"row_of", "spare_row"}
+            scratch.append(f"{name}_row = spare_row({kept.output}, {len(kept.dims)}, {int(not room)})")
     if scratch and body.narrow:
         scratch.append("lane = run(0, LANES)")
     scratch += [f"{name}_tile = tile_of({name}, {axes})" for name, axes in body.tiles.items()]

@@ -291,6 +291,12 @@ def is_call(expr: Any) -> bool:
     return isinstance(expr, sympy.Function) and not isinstance(expr, _ARITHMETIC)
 
 
+def is_costly(expr: Any) -> bool:
+    """Whether a function takes longer than to write its result and to read it again."""
+    is_root = expr.is_Pow and expr.exp.is_Rational
+    return is_call(expr) and not is_root and not isinstance(expr, (shift, scale_of))
+
+
 def widens(expr: Any) -> bool:
     """Whether an expression keeps digits in float64: arithmetic does, and a function that has a wide form."""
     return not is_call(expr) or _name(expr) in WIDE_FORMS
