@@ -131,6 +131,19 @@ def test_one_entry_in_many_is_named(size, with_out, dtype):
     assert (before == 7.0).all()
 
 
+@pytest.mark.parametrize(("n", "size"), [(3, 4), (300, 1000), (70_000, 3)])
+def test_a_sample_of_weight_zero_is_tested_too(n, size):
+    p = np.full((n, size), 0.5)
+    weight = np.ones(n)
+    weight[1] = 0.0
+    bad = p.copy()
+    bad[1, 2] = 2.0
+    for loss in (sk.kl_divergence, sk.soft_target_cross_entropy):
+        for keywords in ({}, {"reduction": "none"}):
+            with pytest.raises(ValueError, match=r"`target\[1, 2\]` = 2.0 is outside its domain"):
+                loss.value_and_grad(p, bad, weight=weight, **keywords)
+
+
 def test_an_open_end_is_outside_in_kernels_too():
     """The nearest float beside an open end is inside, in each precision."""
 

@@ -91,6 +91,7 @@ class Loss:
         self._inputs = [entry.name for entry in info.inputs]
         self._found: dict[tuple[str, bool], Any] = {}
         self._plans: dict[str, _products.Plan] = {}
+        self._is_flat = False
         self._predicted = [i for i, entry in enumerate(info.inputs) if entry.kind == "prediction"]
         self._domains = [_checks.domain(entry) for entry in info.inputs]
         self._vectors = [f"vector_{self._inputs[i]}" for i in self._predicted]
@@ -268,7 +269,7 @@ class Loss:
         for mode, domain, label in zip(fit.modes, self._domains, self._is_label, strict=True):
             if mode is PARTIAL or (mode is SHARED and (domain is not None or label is not None)):
                 return None
-        kernel, is_narrow = self._kernel(entry, fit)
+        kernel, is_narrow = self._kernel(entry, fit, False)
         if not is_narrow and entry in self._plans:
             return None
         flats = tuple(
@@ -304,9 +305,14 @@ class Loss:
             if label is not None:
                 _checks.labels(label, array, original, 0, sizes[label.dims[0]], None)
 
-    def _kernel(self, entry: str, fit: Layout) -> tuple[Any, bool]:
-        """The kernel for rows of this length, and whether it is one for short rows."""
-        narrow = self._has_rows and fit.entries <= NARROW
+    def _kernel(self, entry: str, fit: Layout, has_samples: bool) -> tuple[Any, bool]:
+        """The kernel for rows of this length, and whether it is one for short rows.
+
+        `has_samples` is whether samples have weights, or values that are wanted: else a kernel may take all as one.
+        """
+        self._open()
+        is_one = self._is_flat and not has_samples and SHARED not in fit.modes
+        narrow = self._has_rows and fit.entries <= NARROW and not is_one
         kernel = self._found.get((entry, narrow))
         if kernel is None:
             kernel = getattr(self._open(), f"{entry}_narrow" if narrow else entry)
@@ -427,7 +433,7 @@ class Loss:
         if batch.void is not None:
             return 0.0
         fit = batch.layout
-        kernel, is_narrow = self._kernel(entry, fit)
+        kernel, is_narrow = self._kernel(entry, fit, batch.weights is not None or values is not None)
         plan = None if is_narrow else self._plans.get(entry)
         inputs, has_value = len(self._inputs), entry in _VALUES
 
@@ -535,6 +541,7 @@ class Loss:
         """The module that holds the kernels."""
         if self._kernels is None:
             module = self._load()
+            self._is_flat = getattr(module, "IS_FLAT", False)
             self._plans = {entry: _products.Plan(**plan) for entry, plan in getattr(module, "PRODUCTS", {}).items()}
             self._kernels = module
         return self._kernels

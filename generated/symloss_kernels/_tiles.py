@@ -8,12 +8,13 @@ the nearest cache, and results are copied back from one.
 
 import numpy as np
 from numba import types
+from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import intrinsic, overload
 
 from ._lanes import I1, I32, I64, LANES, LETTER, RUN, WORD, call, ir, run_parts
 
-__all__ = ["clear", "fetch", "flush", "row_of", "spare_row", "tile_of"]
+__all__ = ["as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"]
 
 _BYTE = ir.IntType(8)
 #: The word of a mask that holds in all lanes.
@@ -215,6 +216,49 @@ def _flush(array, samples, tile):
                     rows[start + lane * entries + entry] = lanes[entry * LANES + lane]
 
     return copy
+
+
+# --- rows that follow each other ------------------------------------------------------------------------
+
+
+def as_one(core, samples, weight, values, *arrays):
+    """The number of samples and the arrays, with all rows as one row of one sample if none differs from its entries.
+
+    They can't be where samples have weights, or values that are wanted, or share an array. A row has `core` axes.
+    """
+    raise NotImplementedError
+
+
+@overload(as_one, prefer_literal=True)
+def _as_one(core, samples, weight, values, *arrays):
+    axes = core.literal_value + 1
+    plain = isinstance(weight, types.NoneType) and isinstance(values, types.NoneType)
+    if not plain or any(array.ndim < axes for array in arrays):
+        return lambda core, samples, weight, values, *arrays: (samples, *arrays)
+
+    def join(core, samples, weight, values, *arrays):
+        return 1, *_joined(arrays)
+
+    return join
+
+
+@intrinsic
+def _joined(typingctx, arrays):
+    """The arrays with their first two axes as the second."""
+
+    def emit(context, builder, sig, args):
+        made = []
+        for kind, array in zip(arrays, cgutils.unpack_tuple(builder, args[0]), strict=True):
+            parts = context.make_array(kind)(context, builder, array)
+            shape, strides = (cgutils.unpack_tuple(builder, axes) for axes in (parts.shape, parts.strides))
+            shape[:2] = I64(1), builder.mul(shape[0], shape[1])
+            strides[0] = builder.mul(shape[1], strides[1])
+            parts.shape, parts.strides = (cgutils.pack_array(builder, axes) for axes in (shape, strides))
+            made.append(parts._getvalue())
+            context.nrt.incref(builder, kind, made[-1])
+        return context.make_tuple(builder, sig.return_type, made)
+
+    return signature(types.Tuple(tuple(arrays)), arrays), emit
 
 
 # --- rows that are written twice ------------------------------------------------------------------------

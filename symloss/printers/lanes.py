@@ -12,8 +12,9 @@ takes the one that holds. A test that all lanes share stays an `if`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from sympy import Basic, Pow, Symbol, preorder_traversal
@@ -51,14 +52,15 @@ from symloss.statements import (
 NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
 #: What a body takes from which module; everything else is a function of `_math.py`.
 RUNTIME = {
-    "_domains": frozenset({"other_than", "outside"}),
+    "_domains": frozenset({"beyond", "other_than", "outside", "unlike"}),
     "_lanes": frozenset({
-        "LANES", "first_max", "max_of", "min_of", "opposite", "product_of", "select", "sum_of", "wide",
+        "LANES", "any_lane", "first_max", "max_of", "min_of", "opposite", "product_of", "select", "sum_of",
+        "wide",
     }),
     "_memory": frozenset({
         "add_to", "load", "load_wide", "occupied", "only", "put", "put_unless", "run", "within",
     }),
-    "_tiles": frozenset({"clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
+    "_tiles": frozenset({"as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
 }  # fmt: skip
 #: The name of the run of samples, or of the one sample.
 SAMPLE = "sample"
@@ -71,10 +73,16 @@ class Body:
         program: what to print.
         narrow: whether samples lie across lanes, rather than a core index.
         load: the function that reads an input.
+        tests: from inputs to calls that test a number where it is read, with its place and its name left
+            open. The name `refused` takes what they find.
     """
 
-    def __init__(self, program: Program, narrow: bool, load: str) -> None:
+    def __init__(
+        self, program: Program, narrow: bool, load: str, tests: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.program, self.narrow, self.load = program, narrow, load
+        self.tests = dict(tests)
+        self.tested: set[str] = set()
         self.scalar = ScalarPrinter(self._scratch)
         self.lane: str | None = SAMPLE if narrow else None
         self.tiles: dict[str, int] = {}
@@ -183,7 +191,11 @@ class Body:
         self._name(name, self.narrow or any(self._varies(i) for i in indices))
         load = "load" if is_label else self.load
         self.scalar.used.add(load)
-        return [f"{name} = {load}({source}, {self._at(SAMPLE, *indices)}, {self._tile(source, indices)})"]
+        lines = [f"{name} = {load}({source}, {self._at(SAMPLE, *indices)}, {self._tile(source, indices)})"]
+        if source in self.tests:
+            self.tested.add(source)
+            lines.append(f"refused = refused | {self.tests[source].format(self.lane, name)}")
+        return lines
 
     def _tile(self, array: str, indices: Sequence[Any]) -> str:
         """The tile of an array whose samples have rows, with samples in the lanes."""

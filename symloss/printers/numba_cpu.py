@@ -10,12 +10,13 @@ from sympy import FiniteSet, Interval, S
 
 from symloss.derive import Derivation
 from symloss.emit import render
+from symloss.flat import is_flat
 from symloss.lower import lower
 from symloss.precision import load_of
 from symloss.printers.lanes import RUNTIME, Body
 from symloss.printers.text import text
 from symloss.program import ENTRIES, Matrix, Program
-from symloss.roles import Loss
+from symloss.roles import Input, Loss
 
 TEMPLATE = "kernels/loss.py.jinja"
 _DONE = {
@@ -37,12 +38,15 @@ def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
         narrow: [lower(derivation, entry, products=not narrow) for entry in ENTRIES] for narrow in schedules
     }
     loads = load_of(programs[True])
+    flat = bool(loss.dims) and all(map(is_flat, programs[True]))
     kernels: list[dict[str, Any]] = []
     used: set[str] = {"kernel"}
     for narrow in schedules:
         for program in programs[narrow]:
-            body = Body(program, narrow, loads[program.entry])
-            kernels.append(_kernel(program, body, "_narrow" if loss.dims and narrow else ""))
+            tests = _tests(loss) if flat and not narrow else {}
+            body = Body(program, narrow, loads[program.entry], tests)
+            suffix = "_narrow" if loss.dims and narrow else ""
+            kernels.append(_kernel(program, body, suffix, flat and not narrow))
             used |= body.scalar.used
     formula = "\n    ".join(
         wrap(f"loss = {text(loss.formula)}", 104, break_long_words=False, break_on_hyphens=False)
@@ -56,6 +60,7 @@ def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
         imports=_imports(used),
         kernels=kernels,
         has_rows=bool(loss.dims),
+        is_flat=flat,
         products={p.entry: _products(p) for p in programs.get(False, ()) if p.before or p.after},
     )
     return source, tuple(dict.fromkeys(name for program in programs[True] for name in program.sparse))
@@ -96,11 +101,17 @@ def _products(program: Program) -> dict[str, list[str]]:
     }
 
 
-def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
-    """What the template needs: name, arguments, docstring, and lists of lines."""
+def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str, Any]:
+    """What the template needs: name, arguments, docstring, and lists of lines.
+
+    `joined` is whether the rows of all samples may be one.
+    """
     lines = body.lines()
     used = body.scalar.used
-    refused = _refused(program.loss, used)
+    refused = _refused(program.loss, body.tested, used)
+    skipped = _refused(program.loss, set(), used) if body.tested else ""
+    used |= set(re.findall(r"\w+", " ".join(body.tests[name] for name in body.tested))) & RUNTIME["_domains"]
+    used |= {"any_lane", "nan"} if body.tested else set()
     used |= {"load"}
     if body.narrow:
         used |= {"LANES", "occupied", "run"}
@@ -110,47 +121,79 @@ def _kernel(program: Program, body: Body, suffix: str) -> dict[str, Any]:
     read = [name for name in body.tiles if name not in program.outputs]
     rows = [] if body.narrow else list(body.kept.items())
     used |= {"tile_of"} if body.tiles else set()
+    used |= {"as_one"} if joined else set()
     used |= ({"flush"} if written else set()) | ({"fetch"} if read else set())
     used |= {"clear"} if program.sparse and written else set()
     return {
         "name": program.entry + suffix,
         "arguments": _arguments(program),
         "doc": _DONE[program.entry],
+        "joined": _joined(program) if joined else "",
         "sizes": _sizes(program, body, [*lines, refused]),
         "narrow": body.narrow,
         "inputs": program.loss.predictions[0].name,
         "refused": refused,
-        "before": [f"fetch({name}, sample, {name}_tile)" for name in read]
+        "skipped": skipped,
+        "can_refuse": bool(refused or body.tested),
+        "before": (["refused = False"] if body.tested else [])
+        + [f"fetch({name}, sample, {name}_tile)" for name in read]
         + [f"{name} = row_of({kept.output}, sample, {name}_row)" for name, kept in rows]
         + [f"clear({name}_tile)" for name in written if name in program.sparse],
-        "after": [f"flush({name}, sample, {name}_tile)" for name in written],
+        "after": [f"flush({name}, sample, {name}_tile)" for name in written]
+        + (["if any_lane(refused):", "    return nan"] if body.tested else []),
         "has_value": program.has_value,
         "has_factor": any(re.search(r"\bfactor\b", line) for line in lines),
         "body": lines,
     }
 
 
-def _refused(loss: Loss, used: set[str]) -> str:
-    """The test for an entry of the samples at hand outside its domain; empty where every number will do."""
+def _bounds(given: Input) -> str:
+    """What an input's domain is, as the arguments of a test; empty where every number will do."""
+    if isinstance(given.domain, FiniteSet):
+        values = "".join(f"{float(value)!r}, " for value in sorted(given.domain))
+        return f"({values.strip()})"
+    if not isinstance(given.domain, Interval) or given.domain == S.Reals:
+        return ""
+    low, high = given.domain.start, given.domain.end
+    # An infinite end admits the infinity.
+    ends = "(" if given.domain.left_open and low.is_finite else "["
+    ends += ")" if given.domain.right_open and high.is_finite else "]"
+    return f'({float(low)!r}, {float(high)!r}), "{ends}"'
+
+
+def _tests(loss: Loss) -> dict[str, str]:
+    """From each input of numbers that has a domain to the test of what has been read."""
+    bounds = {i.name: (_bounds(i), isinstance(i.domain, FiniteSet)) for i in loss.inputs if i.kind != "label"}
+    return {
+        name: f"{'unlike' if is_set else 'beyond'}({{}}, {{}}, {text})"
+        for name, (text, is_set) in bounds.items()
+        if text
+    }
+
+
+def _refused(loss: Loss, tested: set[str], used: set[str]) -> str:
+    """The test of the samples at hand, of inputs that aren't `tested` when they are read; empty for none."""
     tests = []
     for given in loss.inputs:
         array = f"{given.name}, sample, {len(given.dims)}"
         if given.kind == "label":
             tests.append(f'outside({array}, (0, {given.role.dims[0]} - 1), "[]")')
-        elif isinstance(given.domain, FiniteSet):
-            values = "".join(f"{float(value)!r}, " for value in sorted(given.domain))
-            tests.append(f"other_than({array}, ({values.strip()}))")
-        elif isinstance(given.domain, Interval) and given.domain != S.Reals:
-            low, high = given.domain.start, given.domain.end
-            # An infinite end admits the infinity.
-            ends = "(" if given.domain.left_open and low.is_finite else "["
-            ends += ")" if given.domain.right_open and high.is_finite else "]"
-            tests.append(f'outside({array}, ({float(low)!r}, {float(high)!r}), "{ends}")')
-    if tests:
-        used |= {"nan"}
-    words = set(re.findall(r"\w+", " ".join(tests)))
-    used |= words & (RUNTIME["_domains"] | {"inf"})
-    return " | ".join(tests)
+        elif given.name not in tested and _bounds(given):
+            name = "other_than" if isinstance(given.domain, FiniteSet) else "outside"
+            tests.append(f"{name}({array}, {_bounds(given)})")
+    text = " | ".join(tests)
+    used |= {"nan"} if tests else set()
+    used |= set(re.findall(r"\w+", text)) & (RUNTIME["_domains"] | {"inf"})
+    return text
+
+
+def _joined(program: Program) -> str:
+    """The line that makes the rows of all samples one row, where they have nothing of their own."""
+    arguments = _arguments(program)
+    scalars = {p.name for p in program.loss.parameters} | {"samples", "weight", "mean_scale", "values"}
+    arrays = ", ".join(name for name in arguments if name not in scalars)
+    values = "values" if program.has_value else "None"
+    return f"samples, {arrays} = as_one({len(program.loss.dims)}, samples, weight, {values}, {arrays})"
 
 
 def _arguments(program: Program) -> list[str]:
