@@ -156,7 +156,7 @@ def _select(test: Any, yes: Any, no: Any) -> Any:
     return np.where(test, np.asarray(yes, kind), np.asarray(no, kind))
 
 
-def _add(total: Any, carry: Any, term: Any) -> tuple[Any, Any]:
+def _tally(total: Any, carry: Any, term: Any, _: np.ndarray) -> tuple[Any, Any]:
     term = term.astype(DOUBLE) if _is_lanes(term) else Number(term)
     new = total + term
     back = new - total
@@ -253,7 +253,7 @@ _LANES = {
     "opposite": lambda test: ~test if _is_lanes(test) else not test,
     "only": _only,
     "within": _within,
-    "add": _add,
+    "tally": _tally,
     "finish": _finish,
     "sum_of": _across(np.sum),
     "product_of": _across(np.prod),

@@ -138,7 +138,7 @@ def _add(total, carry, term):
 
 
 def tally(total, carry, term, inputs):
-    """A step of the sum over samples: compensated, but for float32 inputs, whose sums need no more than float64."""
+    """A step of a sum over samples or a row: compensated, but for float32 inputs, whose sums need no more than float64."""
     raise NotImplementedError
 
 

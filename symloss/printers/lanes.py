@@ -321,8 +321,9 @@ class Body:
             self.scalar.used.add("within")
             term = f"within({loops[-1].name}, {term}, {NEUTRAL[a.op]})"
         if a.op == "sum":
-            self.scalar.used.add("add")
-            return [f"{a.name}, {a.name}_carry = add({a.name}, {a.name}_carry, {term})"]
+            self.scalar.used.add("tally")
+            data = self.program.loss.predictions[0].name
+            return [f"{a.name}, {a.name}_carry = tally({a.name}, {a.name}_carry, {term}, {data})"]
         if a.op == "product":
             return [f"{a.name} = {a.name} * ({term})"]
         self.scalar.used.add("select")
