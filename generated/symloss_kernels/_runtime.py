@@ -311,7 +311,8 @@ class Loss:
         `has_samples` is whether samples have weights, or values that are wanted: else a kernel may take all as one.
         """
         self._open()
-        is_one = self._is_flat and not has_samples and SHARED not in fit.modes
+        # A single sample has the value that it has among others.
+        is_one = self._is_flat and fit.n > 1 and not has_samples and SHARED not in fit.modes
         narrow = self._has_rows and fit.entries <= NARROW and not is_one
         kernel = self._found.get((entry, narrow))
         if kernel is None:
