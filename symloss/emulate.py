@@ -44,12 +44,13 @@ class Emulation:
         program: what the body is of, without matrix products.
         narrow: whether samples lie across lanes; otherwise, the entries of a row.
         single: whether inputs are read as float32 lanes, or as float64 lanes.
+        wide_terms: whether terms of sums are float64 in any case.
     """
 
-    def __init__(self, program: Program, narrow: bool, single: bool) -> None:
+    def __init__(self, program: Program, narrow: bool, single: bool, wide_terms: bool = False) -> None:
         self.program, self.narrow = program, narrow
         self.kind = SINGLE if single else DOUBLE
-        body = Body(program, narrow, "load")
+        body = Body(program, narrow, "load", wide_terms)
         self._code = compile("\n".join(body.lines()), f"<{program.entry} of {program.loss.name}>", "exec")
         self._kept = body.kept
         #: Whether it uses functions that take a millisecond a number.

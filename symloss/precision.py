@@ -43,33 +43,58 @@ WIDEST, OVERFLOW = 2.0**104, 2.0**128 - 2.0**103
 LARGEST = 2.0**126
 
 
-def load_of(programs: Iterable[Program]) -> dict[str, str]:
-    """From each entry point of a loss to the function that reads its inputs: `load` or `load_wide`.
+class Arithmetic(NamedTuple):
+    """The precision of a kernel for float32 data.
+
+    Attributes:
+        load: the function that reads an input: `load`, or `load_wide` for float64.
+        wide_terms: whether, all the same, terms of sums are computed in float64: a square that overflows in
+            float32 needn't do so in their sum.
+    """
+
+    load: str
+    wide_terms: bool
+
+
+SINGLE_ARITHMETIC, WIDE_TERMS = Arithmetic("load", False), Arithmetic("load", True)
+DOUBLE_ARITHMETIC = Arithmetic("load_wide", False)
+
+
+def arithmetic(programs: Iterable[Program]) -> dict[str, Arithmetic]:
+    """From each entry point of a loss to the fastest arithmetic that keeps what is promised.
 
     Args:
         programs: those of all entry points, without matrix products.
     """
     by_entry = {program.entry: program for program in programs}
-    chosen: dict[str, str] = {}
+    chosen: dict[str, Arithmetic] = {}
     for group, complete in GROUPS.items():
-        try:
-            single = all(max(errors(by_entry[entry], MARGIN).values()) <= MARGIN for entry in complete)
-        except Exception:  # what can't be tried, for whatever reason, has the precision that needs no trial
-            single = False
-        chosen |= dict.fromkeys(group, "load" if single else "load_wide")
+        tried = [by_entry[entry] for entry in complete]
+        options = [SINGLE_ARITHMETIC, *([WIDE_TERMS] if tried[0].loss.dims else [])]
+        best = next((option for option in options if all(_keeps(program, option) for program in tried)), None)
+        chosen |= dict.fromkeys(group, best or DOUBLE_ARITHMETIC)
     return chosen
 
 
-def errors(program: Program, enough: float = np.inf) -> dict[str, float]:
+def _keeps(program: Program, option: Arithmetic) -> bool:
+    """Whether a program keeps its bounds; what can't be tried, for whatever reason, is taken not to."""
+    try:
+        return max(errors(program, MARGIN, option.wide_terms).values()) <= MARGIN
+    except Exception:
+        return False
+
+
+def errors(program: Program, enough: float = np.inf, wide_terms: bool = False) -> dict[str, float]:
     """The worst error of each output in float32, as a part of the bound that holds where it was found.
 
     Args:
         program: one entry point's, without matrix products.
         enough: the search ends at an error above it.
+        wide_terms: whether terms of sums are float64.
     """
     loss = program.loss
-    exact, narrow = (Emulation(program, narrow=True, single=single) for single in (False, True))
-    across = Emulation(program, narrow=False, single=True) if loss.dims else None
+    exact, narrow = (Emulation(program, True, single, wide_terms) for single in (False, True))
+    across = Emulation(program, False, True, wide_terms) if loss.dims else None
     worst: dict[str, float] = {}
     with np.errstate(all="ignore"):
         copies = 1 if narrow.slow else ROW_COPIES if loss.dims else COPIES

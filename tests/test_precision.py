@@ -27,7 +27,7 @@ from symloss.spec import Label, NonNegative, Prediction, Sum, Target, index, los
 from symloss.ulp import ulp_error
 
 LOSSES = sorted(standard().names())
-WIDE = dict.fromkeys(ENTRIES, "load_wide")
+WIDE = dict.fromkeys(ENTRIES, precision.DOUBLE_ARITHMETIC)
 
 
 @cache
@@ -68,35 +68,41 @@ def divided_after_squaring(prediction: Prediction["D"], target: Target["D"]):
 
 @pytest.mark.parametrize("spec", [squared, row_of_logits], ids=lambda spec: spec.name)
 def test_what_keeps_its_digits_is_computed_in_float32(spec):
-    assert load_of(spec) == dict.fromkeys(ENTRIES, "load")
+    assert chosen(spec) == dict.fromkeys(ENTRIES, precision.SINGLE_ARITHMETIC)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [high_power, divided_after_squaring],
-    ids=lambda spec: spec.name,
-)
-def test_what_loses_digits_or_leaves_the_range_is_not(spec):
-    found = load_of(spec)
-    assert found["value"] == found["grad"] == found["value_and_grad"] == "load_wide"
+def test_what_loses_digits_is_not():
+    found = chosen(high_power)
+    assert found["value"] == found["grad"] == found["value_and_grad"] == precision.DOUBLE_ARITHMETIC
 
 
-def load_of(spec) -> dict[str, str]:
-    return precision.load_of(made(spec.trace()))
+def test_where_only_terms_leave_the_range_only_terms_are_float64():
+    found = chosen(divided_after_squaring)
+    assert found["value"] == found["grad"] == found["value_and_grad"] == precision.WIDE_TERMS
 
 
-@pytest.mark.parametrize("name", ["mae", "kl_divergence", "softmax_cross_entropy"])
-def test_shipped_losses_in_float32(name):
-    assert precision.load_of(programs(name))["value_and_grad"] == "load"
+def chosen(spec) -> dict[str, precision.Arithmetic]:
+    return precision.arithmetic(made(spec.trace()))
 
 
-@pytest.mark.parametrize("name", ["binary_focal", "gram_style", "standardized_mse"])
-def test_shipped_losses_in_float64(name):
-    assert precision.load_of(programs(name)) == WIDE
+ARITHMETIC = {
+    "mae": precision.SINGLE_ARITHMETIC,
+    "kl_divergence": precision.SINGLE_ARITHMETIC,
+    "softmax_cross_entropy": precision.SINGLE_ARITHMETIC,
+    "center": precision.WIDE_TERMS,
+    "feature_reconstruction": precision.WIDE_TERMS,
+    "binary_focal": precision.DOUBLE_ARITHMETIC,
+    "standardized_mse": precision.DOUBLE_ARITHMETIC,
+}
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_shipped_losses(name):
+    assert precision.arithmetic(programs(name))["value_and_grad"] == ARITHMETIC[name]
 
 
 def test_entries_that_must_agree_are_decided_together():
-    found = precision.load_of(programs("softmax_focal"))
+    found = precision.arithmetic(programs("softmax_focal"))
     assert set(found) == set(ENTRIES)
     assert found["value"] == found["grad"] == found["value_and_grad"]
     assert found["grad_and_hess"] == found["hvp"]
@@ -109,7 +115,7 @@ def test_a_body_that_cannot_be_tried_is_computed_in_float64(monkeypatch):
     try:
         with pytest.raises(UnsupportedError, match="no function `exp`"):
             precision.errors(programs("softmax_cross_entropy")[0])
-        assert precision.load_of(programs("softmax_cross_entropy")) == WIDE
+        assert precision.arithmetic(programs("softmax_cross_entropy")) == WIDE
     finally:
         emulate._meaning.cache_clear()
 

@@ -73,14 +73,20 @@ class Body:
         program: what to print.
         narrow: whether samples lie across lanes, rather than a core index.
         load: the function that reads an input.
+        wide_terms: whether terms of sums are computed in float64 of what was computed in float32.
         tests: from inputs to calls that test a number where it is read, with its place and its name left
             open. The name `refused` takes what they find.
     """
 
     def __init__(
-        self, program: Program, narrow: bool, load: str, tests: Mapping[str, str] = MappingProxyType({})
+        self,
+        program: Program,
+        narrow: bool,
+        load: str,
+        wide_terms: bool = False,
+        tests: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.program, self.narrow, self.load = program, narrow, load
+        self.program, self.narrow, self.load, self.wide_terms = program, narrow, load, wide_terms
         self.tests = dict(tests)
         self.tested: set[str] = set()
         self.scalar = ScalarPrinter(self._scratch)
@@ -314,6 +320,9 @@ class Body:
 
     def _accumulate(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
         term = self.scalar.text(a.term)
+        if self.wide_terms and a.op == "sum":
+            self.scalar.narrow_names = set(self._varying)
+            term = self.scalar.wide_text(a.term)
         if a.unless is not None:
             self.scalar.used.add("select")
             term = f"select({self.scalar.text(a.unless)}, {NEUTRAL[a.op]}, {term})"

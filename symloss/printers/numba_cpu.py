@@ -12,7 +12,7 @@ from symloss.derive import Derivation
 from symloss.emit import render
 from symloss.flat import is_flat
 from symloss.lower import lower
-from symloss.precision import load_of
+from symloss.precision import arithmetic
 from symloss.printers.lanes import RUNTIME, Body
 from symloss.printers.text import text
 from symloss.program import ENTRIES, Matrix, Program
@@ -37,14 +37,14 @@ def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
     programs: dict[bool, list[Program]] = {
         narrow: [lower(derivation, entry, products=not narrow) for entry in ENTRIES] for narrow in schedules
     }
-    loads = load_of(programs[True])
+    chosen = arithmetic(programs[True])
     flat = bool(loss.dims) and all(map(is_flat, programs[True]))
     kernels: list[dict[str, Any]] = []
     used: set[str] = {"kernel"}
     for narrow in schedules:
         for program in programs[narrow]:
             tests = _tests(loss) if flat and not narrow else {}
-            body = Body(program, narrow, loads[program.entry], tests)
+            body = Body(program, narrow, *chosen[program.entry], tests)
             suffix = "_narrow" if loss.dims and narrow else ""
             kernels.append(_kernel(program, body, suffix, flat and not narrow))
             used |= body.scalar.used

@@ -14,9 +14,9 @@ are for short rows, and have samples in the lanes.
 """
 
 from .._domains import outside
-from .._lanes import LANES, sum_of
+from .._lanes import LANES, sum_of, wide
 from .._math import add, finish, kernel, nan, tally
-from .._memory import add_to, load, load_wide, occupied, put, run, within
+from .._memory import add_to, load, occupied, put, run, within
 from .._tiles import clear, fetch, flush, tile_of
 
 
@@ -36,10 +36,10 @@ def value(samples, features, centers, label, weight, values):
         sum_square, sum_square_carry = 0.0, 0.0
         for d_start in range(0, D, LANES):
             d = run(d_start, D)
-            centers_label_d = load_wide(centers, (sample, label_i, d), None)
-            features_d = load_wide(features, (sample, d), None)
+            centers_label_d = load(centers, (sample, label_i, d), None)
+            features_d = load(features, (sample, d), None)
             offset = features_d - centers_label_d
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, offset * offset, 0.0), features)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, wide(offset) * wide(offset), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         value = 0.5 * sum_square
         value = sample_weight * value
@@ -63,8 +63,8 @@ def grad(samples, features, centers, label, weight, mean_scale, grad_features, g
         label_i = load(label, (sample,), None)
         for d_start in range(0, D, LANES):
             d = run(d_start, D)
-            centers_label_d = load_wide(centers, (sample, label_i, d), None)
-            features_d = load_wide(features, (sample, d), None)
+            centers_label_d = load(centers, (sample, label_i, d), None)
+            features_d = load(features, (sample, d), None)
             put(grad_features, (sample, d), factor * (features_d - centers_label_d), None)
             add_to(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
     return 0.0
@@ -87,12 +87,12 @@ def value_and_grad(samples, features, centers, label, weight, mean_scale, values
         sum_square, sum_square_carry = 0.0, 0.0
         for d_start in range(0, D, LANES):
             d = run(d_start, D)
-            centers_label_d = load_wide(centers, (sample, label_i, d), None)
-            features_d = load_wide(features, (sample, d), None)
+            centers_label_d = load(centers, (sample, label_i, d), None)
+            features_d = load(features, (sample, d), None)
             offset = features_d - centers_label_d
             put(grad_features, (sample, d), factor * (features_d - centers_label_d), None)
             add_to(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, offset * offset, 0.0), features)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, wide(offset) * wide(offset), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         value = 0.5 * sum_square
         value = sample_weight * value
@@ -166,12 +166,12 @@ def value_narrow(samples, features, centers, label, weight, values):
         label_i = load(label, (sample,), None)
         sum_square, sum_square_carry = 0.0, 0.0
         for d in range(D):
-            centers_label_d = load_wide(centers, (sample, label_i, d), centers_tile)
-            features_d = load_wide(features, (sample, d), features_tile)
+            centers_label_d = load(centers, (sample, label_i, d), centers_tile)
+            features_d = load(features, (sample, d), features_tile)
             offset = features_d - centers_label_d
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, offset * offset, features)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(offset) * wide(offset), features)
         sum_square = finish(sum_square, sum_square_carry)
-        value = 0.5 * sum_square
+        value = 0.5 * wide(sum_square)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = tally(total, carry, within(sample, value, 0.0), features)
@@ -199,8 +199,8 @@ def grad_narrow(samples, features, centers, label, weight, mean_scale, grad_feat
         clear(grad_centers_tile)
         label_i = load(label, (sample,), None)
         for d in range(D):
-            centers_label_d = load_wide(centers, (sample, label_i, d), centers_tile)
-            features_d = load_wide(features, (sample, d), features_tile)
+            centers_label_d = load(centers, (sample, label_i, d), centers_tile)
+            features_d = load(features, (sample, d), features_tile)
             put(grad_features, (sample, d), factor * (features_d - centers_label_d), grad_features_tile)
             add_to(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), grad_centers_tile)
         flush(grad_features, sample, grad_features_tile)
@@ -231,14 +231,14 @@ def value_and_grad_narrow(samples, features, centers, label, weight, mean_scale,
         label_i = load(label, (sample,), None)
         sum_square, sum_square_carry = 0.0, 0.0
         for d in range(D):
-            centers_label_d = load_wide(centers, (sample, label_i, d), centers_tile)
-            features_d = load_wide(features, (sample, d), features_tile)
+            centers_label_d = load(centers, (sample, label_i, d), centers_tile)
+            features_d = load(features, (sample, d), features_tile)
             offset = features_d - centers_label_d
             put(grad_features, (sample, d), factor * (features_d - centers_label_d), grad_features_tile)
             add_to(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), grad_centers_tile)
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, offset * offset, features)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(offset) * wide(offset), features)
         sum_square = finish(sum_square, sum_square_carry)
-        value = 0.5 * sum_square
+        value = 0.5 * wide(sum_square)
         flush(grad_features, sample, grad_features_tile)
         flush(grad_centers, sample, grad_centers_tile)
         value = sample_weight * value

@@ -13,9 +13,9 @@ The kernels without a suffix take one sample after another, with entries of its 
 are for short rows, and have samples in the lanes.
 """
 
-from .._lanes import LANES, sum_of
+from .._lanes import LANES, sum_of, wide
 from .._math import add, finish, kernel, tally
-from .._memory import load, load_wide, occupied, put, run, within
+from .._memory import load, occupied, put, run, within
 from .._tiles import fetch, flush, tile_of
 
 
@@ -35,10 +35,10 @@ def value(samples, features, target_features, weight, values):
             for h in range(H):
                 for w_start in range(0, W, LANES):
                     w = run(w_start, W)
-                    target_features_c_h_w = load_wide(target_features, (sample, c, h, w), None)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), None)
+                    target_features_c_h_w = load(target_features, (sample, c, h, w), None)
+                    features_c_h_w = load(features, (sample, c, h, w), None)
                     residual = features_c_h_w - target_features_c_h_w
-                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(w, residual * residual, 0.0), features)
+                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(w, wide(residual) * wide(residual), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         value = sum_square / (C * H * W)
         value = sample_weight * value
@@ -62,8 +62,8 @@ def grad(samples, features, target_features, weight, mean_scale, grad_features):
             for h in range(H):
                 for w_start in range(0, W, LANES):
                     w = run(w_start, W)
-                    target_features_c_h_w = load_wide(target_features, (sample, c, h, w), None)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), None)
+                    target_features_c_h_w = load(target_features, (sample, c, h, w), None)
+                    features_c_h_w = load(features, (sample, c, h, w), None)
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * (features_c_h_w - target_features_c_h_w)), None)
 
 
@@ -84,11 +84,11 @@ def value_and_grad(samples, features, target_features, weight, mean_scale, value
             for h in range(H):
                 for w_start in range(0, W, LANES):
                     w = run(w_start, W)
-                    target_features_c_h_w = load_wide(target_features, (sample, c, h, w), None)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), None)
+                    target_features_c_h_w = load(target_features, (sample, c, h, w), None)
+                    features_c_h_w = load(features, (sample, c, h, w), None)
                     residual = features_c_h_w - target_features_c_h_w
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * (features_c_h_w - target_features_c_h_w)), None)
-                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(w, residual * residual, 0.0), features)
+                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(w, wide(residual) * wide(residual), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         value = sum_square / (C * H * W)
         value = sample_weight * value
@@ -156,12 +156,12 @@ def value_narrow(samples, features, target_features, weight, values):
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    target_features_c_h_w = load_wide(target_features, (sample, c, h, w), target_features_tile)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
+                    target_features_c_h_w = load(target_features, (sample, c, h, w), target_features_tile)
+                    features_c_h_w = load(features, (sample, c, h, w), features_tile)
                     residual = features_c_h_w - target_features_c_h_w
-                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, residual * residual, features)
+                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(residual) * wide(residual), features)
         sum_square = finish(sum_square, sum_square_carry)
-        value = sum_square / (C * H * W)
+        value = wide(sum_square) / (C * H * W)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = tally(total, carry, within(sample, value, 0.0), features)
@@ -187,8 +187,8 @@ def grad_narrow(samples, features, target_features, weight, mean_scale, grad_fea
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    target_features_c_h_w = load_wide(target_features, (sample, c, h, w), target_features_tile)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
+                    target_features_c_h_w = load(target_features, (sample, c, h, w), target_features_tile)
+                    features_c_h_w = load(features, (sample, c, h, w), features_tile)
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * (features_c_h_w - target_features_c_h_w)), grad_features_tile)
         flush(grad_features, sample, grad_features_tile)
 
@@ -214,13 +214,13 @@ def value_and_grad_narrow(samples, features, target_features, weight, mean_scale
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    target_features_c_h_w = load_wide(target_features, (sample, c, h, w), target_features_tile)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
+                    target_features_c_h_w = load(target_features, (sample, c, h, w), target_features_tile)
+                    features_c_h_w = load(features, (sample, c, h, w), features_tile)
                     residual = features_c_h_w - target_features_c_h_w
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * (features_c_h_w - target_features_c_h_w)), grad_features_tile)
-                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, residual * residual, features)
+                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(residual) * wide(residual), features)
         sum_square = finish(sum_square, sum_square_carry)
-        value = sum_square / (C * H * W)
+        value = wide(sum_square) / (C * H * W)
         flush(grad_features, sample, grad_features_tile)
         value = sample_weight * value
         put(values, (sample,), value, None)

@@ -14,7 +14,7 @@ The kernels without a suffix take one sample after another, with entries of its 
 are for short rows, and have samples in the lanes.
 """
 
-from .._lanes import LANES, sum_of
+from .._lanes import LANES, sum_of, wide
 from .._math import add, empty, finish, kernel, tally
 from .._memory import load, load_wide, occupied, put, run, within
 from .._tiles import fetch, flush, tile_of
@@ -71,10 +71,10 @@ def value(samples, features, target_features, features_by_features, target_featu
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load_wide(features_by_features, (sample, c, c_2), None)
-                target_features_by_target_features_c_c_2 = load_wide(target_features_by_target_features, (sample, c, c_2), None)
+                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
+                target_features_by_target_features_c_c_2 = load(target_features_by_target_features, (sample, c, c_2), None)
                 difference = features_by_features_c_c_2 / (C * H * W) - target_features_by_target_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, difference * difference, 0.0), features)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         value = sum_square
         value = sample_weight * value
@@ -96,8 +96,8 @@ def grad(samples, features, target_features, features_by_features, target_featur
         factor = sample_weight * mean_scale
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                target_features_by_target_features_c_2_c = load_wide(target_features_by_target_features, (sample, c_2, c), None)
+                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
+                target_features_by_target_features_c_2_c = load(target_features_by_target_features, (sample, c_2, c), None)
                 put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * (features_by_features_c_2_c / (C * H * W) - target_features_by_target_features_c_2_c / (C * H * W))), None)
 
 
@@ -117,16 +117,16 @@ def value_and_grad(samples, features, target_features, features_by_features, tar
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load_wide(features_by_features, (sample, c, c_2), None)
-                target_features_by_target_features_c_c_2 = load_wide(target_features_by_target_features, (sample, c, c_2), None)
+                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
+                target_features_by_target_features_c_c_2 = load(target_features_by_target_features, (sample, c, c_2), None)
                 difference = features_by_features_c_c_2 / (C * H * W) - target_features_by_target_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, difference * difference, 0.0), features)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         value = sum_square
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                target_features_by_target_features_c_2_c = load_wide(target_features_by_target_features, (sample, c_2, c), None)
+                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
+                target_features_by_target_features_c_2_c = load(target_features_by_target_features, (sample, c_2, c), None)
                 put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * (features_by_features_c_2_c / (C * H * W) - target_features_by_target_features_c_2_c / (C * H * W))), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
@@ -229,19 +229,19 @@ def value_narrow(samples, features, target_features, weight, values):
                 sum_product, sum_product_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, features_c_h_w * features_c_2_h_w, features)
+                        features_c_h_w = load(features, (sample, c, h, w), features_tile)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, wide(features_c_h_w) * wide(features_c_2_h_w), features)
                 sum_product = finish(sum_product, sum_product_carry)
                 sum_product_2, sum_product_2_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        target_features_c_h_w = load_wide(target_features, (sample, c, h, w), target_features_tile)
-                        target_features_c_2_h_w = load_wide(target_features, (sample, c_2, h, w), target_features_tile)
-                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, target_features_c_h_w * target_features_c_2_h_w, features)
+                        target_features_c_h_w = load(target_features, (sample, c, h, w), target_features_tile)
+                        target_features_c_2_h_w = load(target_features, (sample, c_2, h, w), target_features_tile)
+                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, wide(target_features_c_h_w) * wide(target_features_c_2_h_w), features)
                 sum_product_2 = finish(sum_product_2, sum_product_2_carry)
                 difference = sum_product / (C * H * W) - sum_product_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, difference * difference, features)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(difference) * wide(difference), features)
         sum_square = finish(sum_square, sum_square_carry)
         value = sum_square
         value = sample_weight * value
@@ -274,17 +274,17 @@ def grad_narrow(samples, features, target_features, weight, mean_scale, grad_fea
                 sum_product_2, sum_product_2_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, features_c_h_w * features_c_2_h_w, features)
+                        features_c_h_w = load(features, (sample, c, h, w), features_tile)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, wide(features_c_h_w) * wide(features_c_2_h_w), features)
                 sum_product_2 = finish(sum_product_2, sum_product_2_carry)
                 put(all_sum_product_2, (c, c_2, lane), sum_product_2, None)
                 sum_product_3, sum_product_3_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        target_features_c_h_w = load_wide(target_features, (sample, c, h, w), target_features_tile)
-                        target_features_c_2_h_w = load_wide(target_features, (sample, c_2, h, w), target_features_tile)
-                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, target_features_c_h_w * target_features_c_2_h_w, features)
+                        target_features_c_h_w = load(target_features, (sample, c, h, w), target_features_tile)
+                        target_features_c_2_h_w = load(target_features, (sample, c_2, h, w), target_features_tile)
+                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, wide(target_features_c_h_w) * wide(target_features_c_2_h_w), features)
                 sum_product_3 = finish(sum_product_3, sum_product_3_carry)
                 put(all_sum_product_3, (c, c_2, lane), sum_product_3, None)
         for c in range(C):
@@ -292,8 +292,8 @@ def grad_narrow(samples, features, target_features, weight, mean_scale, grad_fea
                 for w in range(W):
                     sum_product, sum_product_carry = 0.0, 0.0
                     for c_2 in range(C):
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, (load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_3, (c, c_2, lane), None) / (C * H * W)) * features_c_2_h_w, features)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, (load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_3, (c, c_2, lane), None) / (C * H * W)) * wide(features_c_2_h_w), features)
                     sum_product = finish(sum_product, sum_product_carry)
                     put(grad_features, (sample, c, h, w), factor * (4.0 / (C * H * W) * sum_product), grad_features_tile)
         flush(grad_features, sample, grad_features_tile)
@@ -324,24 +324,24 @@ def value_and_grad_narrow(samples, features, target_features, weight, mean_scale
                 sum_product, sum_product_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, features_c_h_w * features_c_2_h_w, features)
+                        features_c_h_w = load(features, (sample, c, h, w), features_tile)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, wide(features_c_h_w) * wide(features_c_2_h_w), features)
                 sum_product = finish(sum_product, sum_product_carry)
                 put(all_sum_product, (c, c_2, lane), sum_product, None)
                 sum_product_2, sum_product_2_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        target_features_c_h_w = load_wide(target_features, (sample, c, h, w), target_features_tile)
-                        target_features_c_2_h_w = load_wide(target_features, (sample, c_2, h, w), target_features_tile)
-                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, target_features_c_h_w * target_features_c_2_h_w, features)
+                        target_features_c_h_w = load(target_features, (sample, c, h, w), target_features_tile)
+                        target_features_c_2_h_w = load(target_features, (sample, c_2, h, w), target_features_tile)
+                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, wide(target_features_c_h_w) * wide(target_features_c_2_h_w), features)
                 sum_product_2 = finish(sum_product_2, sum_product_2_carry)
                 put(all_sum_product_2, (c, c_2, lane), sum_product_2, None)
         sum_square, sum_square_carry = 0.0, 0.0
         for c in range(C):
             for c_2 in range(C):
                 difference = load_wide(all_sum_product, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, difference * difference, features)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(difference) * wide(difference), features)
         sum_square = finish(sum_square, sum_square_carry)
         value = sum_square
         for c in range(C):
@@ -349,8 +349,8 @@ def value_and_grad_narrow(samples, features, target_features, weight, mean_scale
                 for w in range(W):
                     sum_product_3, sum_product_3_carry = 0.0, 0.0
                     for c_2 in range(C):
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, (load_wide(all_sum_product, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W)) * features_c_2_h_w, features)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, (load_wide(all_sum_product, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W)) * wide(features_c_2_h_w), features)
                     sum_product_3 = finish(sum_product_3, sum_product_3_carry)
                     put(grad_features, (sample, c, h, w), factor * (4.0 / (C * H * W) * sum_product_3), grad_features_tile)
         flush(grad_features, sample, grad_features_tile)

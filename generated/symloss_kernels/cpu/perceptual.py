@@ -15,7 +15,7 @@ The kernels without a suffix take one sample after another, with entries of its 
 are for short rows, and have samples in the lanes.
 """
 
-from .._lanes import LANES, sum_of
+from .._lanes import LANES, sum_of, wide
 from .._math import add, empty, finish, kernel, tally
 from .._memory import load, load_wide, occupied, put, run, within
 from .._tiles import fetch, flush, tile_of
@@ -72,20 +72,20 @@ def value(samples, features, content_features, style_features, content_weight, s
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load_wide(features_by_features, (sample, c, c_2), None)
-                style_features_by_style_features_c_c_2 = load_wide(style_features_by_style_features, (sample, c, c_2), None)
+                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
+                style_features_by_style_features_c_c_2 = load(style_features_by_style_features, (sample, c, c_2), None)
                 difference = features_by_features_c_c_2 / (C * H * W) - style_features_by_style_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, difference * difference, 0.0), features)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         sum_square_2, sum_square_2_carry = 0.0, 0.0
         for c in range(C):
             for h in range(H):
                 for w_start in range(0, W, LANES):
                     w = run(w_start, W)
-                    content_features_c_h_w = load_wide(content_features, (sample, c, h, w), None)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), None)
+                    content_features_c_h_w = load(content_features, (sample, c, h, w), None)
+                    features_c_h_w = load(features, (sample, c, h, w), None)
                     difference_2 = features_c_h_w - content_features_c_h_w
-                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, difference_2 * difference_2, 0.0), features)
+                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, wide(difference_2) * wide(difference_2), 0.0), features)
         sum_square_2 = sum_of(finish(sum_square_2, sum_square_2_carry))
         value = style_weight * sum_square + content_weight / (C * H * W) * sum_square_2
         value = sample_weight * value
@@ -109,13 +109,13 @@ def grad(samples, features, content_features, style_features, content_weight, st
             for h in range(H):
                 for w_start in range(0, W, LANES):
                     w = run(w_start, W)
-                    content_features_c_h_w = load_wide(content_features, (sample, c, h, w), None)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), None)
+                    content_features_c_h_w = load(content_features, (sample, c, h, w), None)
+                    features_c_h_w = load(features, (sample, c, h, w), None)
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w)), None)
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                style_features_by_style_features_c_2_c = load_wide(style_features_by_style_features, (sample, c_2, c), None)
+                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
+                style_features_by_style_features_c_2_c = load(style_features_by_style_features, (sample, c_2, c), None)
                 put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * style_weight * (features_by_features_c_2_c / (C * H * W) - style_features_by_style_features_c_2_c / (C * H * W))), None)
 
 
@@ -135,27 +135,27 @@ def value_and_grad(samples, features, content_features, style_features, content_
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load_wide(features_by_features, (sample, c, c_2), None)
-                style_features_by_style_features_c_c_2 = load_wide(style_features_by_style_features, (sample, c, c_2), None)
+                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
+                style_features_by_style_features_c_c_2 = load(style_features_by_style_features, (sample, c, c_2), None)
                 difference = features_by_features_c_c_2 / (C * H * W) - style_features_by_style_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, difference * difference, 0.0), features)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         sum_square_2, sum_square_2_carry = 0.0, 0.0
         for c in range(C):
             for h in range(H):
                 for w_start in range(0, W, LANES):
                     w = run(w_start, W)
-                    content_features_c_h_w = load_wide(content_features, (sample, c, h, w), None)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), None)
+                    content_features_c_h_w = load(content_features, (sample, c, h, w), None)
+                    features_c_h_w = load(features, (sample, c, h, w), None)
                     difference_2 = features_c_h_w - content_features_c_h_w
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w)), None)
-                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, difference_2 * difference_2, 0.0), features)
+                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, wide(difference_2) * wide(difference_2), 0.0), features)
         sum_square_2 = sum_of(finish(sum_square_2, sum_square_2_carry))
         value = style_weight * sum_square + content_weight / (C * H * W) * sum_square_2
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                style_features_by_style_features_c_2_c = load_wide(style_features_by_style_features, (sample, c_2, c), None)
+                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
+                style_features_by_style_features_c_2_c = load(style_features_by_style_features, (sample, c_2, c), None)
                 put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * style_weight * (features_by_features_c_2_c / (C * H * W) - style_features_by_style_features_c_2_c / (C * H * W))), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
@@ -267,10 +267,10 @@ def value_narrow(samples, features, content_features, style_features, content_we
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    content_features_c_h_w = load_wide(content_features, (sample, c, h, w), content_features_tile)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
+                    content_features_c_h_w = load(content_features, (sample, c, h, w), content_features_tile)
+                    features_c_h_w = load(features, (sample, c, h, w), features_tile)
                     difference = features_c_h_w - content_features_c_h_w
-                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, difference * difference, features)
+                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(difference) * wide(difference), features)
         sum_square = finish(sum_square, sum_square_carry)
         style, style_carry = 0.0, 0.0
         for c in range(C):
@@ -278,21 +278,21 @@ def value_narrow(samples, features, content_features, style_features, content_we
                 sum_product, sum_product_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, features_c_h_w * features_c_2_h_w, features)
+                        features_c_h_w = load(features, (sample, c, h, w), features_tile)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, wide(features_c_h_w) * wide(features_c_2_h_w), features)
                 sum_product = finish(sum_product, sum_product_carry)
                 sum_product_2, sum_product_2_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        style_features_c_h_w = load_wide(style_features, (sample, c, h, w), style_features_tile)
-                        style_features_c_2_h_w = load_wide(style_features, (sample, c_2, h, w), style_features_tile)
-                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, style_features_c_h_w * style_features_c_2_h_w, features)
+                        style_features_c_h_w = load(style_features, (sample, c, h, w), style_features_tile)
+                        style_features_c_2_h_w = load(style_features, (sample, c_2, h, w), style_features_tile)
+                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, wide(style_features_c_h_w) * wide(style_features_c_2_h_w), features)
                 sum_product_2 = finish(sum_product_2, sum_product_2_carry)
                 difference_2 = sum_product / (C * H * W) - sum_product_2 / (C * H * W)
-                style, style_carry = tally(style, style_carry, difference_2 * difference_2, features)
+                style, style_carry = tally(style, style_carry, wide(difference_2) * wide(difference_2), features)
         style = finish(style, style_carry)
-        value = style_weight * style + content_weight / (C * H * W) * sum_square
+        value = style_weight * wide(style) + content_weight / (C * H * W) * wide(sum_square)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = tally(total, carry, within(sample, value, 0.0), features)
@@ -325,28 +325,28 @@ def grad_narrow(samples, features, content_features, style_features, content_wei
                 sum_product_2, sum_product_2_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, features_c_h_w * features_c_2_h_w, features)
+                        features_c_h_w = load(features, (sample, c, h, w), features_tile)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, wide(features_c_h_w) * wide(features_c_2_h_w), features)
                 sum_product_2 = finish(sum_product_2, sum_product_2_carry)
                 put(all_sum_product_2, (c, c_2, lane), sum_product_2, None)
                 sum_product_3, sum_product_3_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        style_features_c_h_w = load_wide(style_features, (sample, c, h, w), style_features_tile)
-                        style_features_c_2_h_w = load_wide(style_features, (sample, c_2, h, w), style_features_tile)
-                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, style_features_c_h_w * style_features_c_2_h_w, features)
+                        style_features_c_h_w = load(style_features, (sample, c, h, w), style_features_tile)
+                        style_features_c_2_h_w = load(style_features, (sample, c_2, h, w), style_features_tile)
+                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, wide(style_features_c_h_w) * wide(style_features_c_2_h_w), features)
                 sum_product_3 = finish(sum_product_3, sum_product_3_carry)
                 put(all_sum_product_3, (c, c_2, lane), sum_product_3, None)
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    content_features_c_h_w = load_wide(content_features, (sample, c, h, w), content_features_tile)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
+                    content_features_c_h_w = load(content_features, (sample, c, h, w), content_features_tile)
+                    features_c_h_w = load(features, (sample, c, h, w), features_tile)
                     sum_product, sum_product_carry = 0.0, 0.0
                     for c_2 in range(C):
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, (load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_3, (c, c_2, lane), None) / (C * H * W)) * features_c_2_h_w, features)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, (load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_3, (c, c_2, lane), None) / (C * H * W)) * wide(features_c_2_h_w), features)
                     sum_product = finish(sum_product, sum_product_carry)
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w) + 4.0 / (C * H * W) * style_weight * sum_product), grad_features_tile)
         flush(grad_features, sample, grad_features_tile)
@@ -378,45 +378,45 @@ def value_and_grad_narrow(samples, features, content_features, style_features, c
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    content_features_c_h_w = load_wide(content_features, (sample, c, h, w), content_features_tile)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
+                    content_features_c_h_w = load(content_features, (sample, c, h, w), content_features_tile)
+                    features_c_h_w = load(features, (sample, c, h, w), features_tile)
                     difference = features_c_h_w - content_features_c_h_w
-                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, difference * difference, features)
+                    sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(difference) * wide(difference), features)
         sum_square = finish(sum_square, sum_square_carry)
         for c in range(C):
             for c_2 in range(C):
                 sum_product, sum_product_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, features_c_h_w * features_c_2_h_w, features)
+                        features_c_h_w = load(features, (sample, c, h, w), features_tile)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product, sum_product_carry = tally(sum_product, sum_product_carry, wide(features_c_h_w) * wide(features_c_2_h_w), features)
                 sum_product = finish(sum_product, sum_product_carry)
                 put(all_sum_product, (c, c_2, lane), sum_product, None)
                 sum_product_2, sum_product_2_carry = 0.0, 0.0
                 for h in range(H):
                     for w in range(W):
-                        style_features_c_h_w = load_wide(style_features, (sample, c, h, w), style_features_tile)
-                        style_features_c_2_h_w = load_wide(style_features, (sample, c_2, h, w), style_features_tile)
-                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, style_features_c_h_w * style_features_c_2_h_w, features)
+                        style_features_c_h_w = load(style_features, (sample, c, h, w), style_features_tile)
+                        style_features_c_2_h_w = load(style_features, (sample, c_2, h, w), style_features_tile)
+                        sum_product_2, sum_product_2_carry = tally(sum_product_2, sum_product_2_carry, wide(style_features_c_h_w) * wide(style_features_c_2_h_w), features)
                 sum_product_2 = finish(sum_product_2, sum_product_2_carry)
                 put(all_sum_product_2, (c, c_2, lane), sum_product_2, None)
         style, style_carry = 0.0, 0.0
         for c in range(C):
             for c_2 in range(C):
                 difference_2 = load_wide(all_sum_product, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W)
-                style, style_carry = tally(style, style_carry, difference_2 * difference_2, features)
+                style, style_carry = tally(style, style_carry, wide(difference_2) * wide(difference_2), features)
         style = finish(style, style_carry)
-        value = style_weight * style + content_weight / (C * H * W) * sum_square
+        value = style_weight * wide(style) + content_weight / (C * H * W) * wide(sum_square)
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    content_features_c_h_w = load_wide(content_features, (sample, c, h, w), content_features_tile)
-                    features_c_h_w = load_wide(features, (sample, c, h, w), features_tile)
+                    content_features_c_h_w = load(content_features, (sample, c, h, w), content_features_tile)
+                    features_c_h_w = load(features, (sample, c, h, w), features_tile)
                     sum_product_3, sum_product_3_carry = 0.0, 0.0
                     for c_2 in range(C):
-                        features_c_2_h_w = load_wide(features, (sample, c_2, h, w), features_tile)
-                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, (load_wide(all_sum_product, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W)) * features_c_2_h_w, features)
+                        features_c_2_h_w = load(features, (sample, c_2, h, w), features_tile)
+                        sum_product_3, sum_product_3_carry = tally(sum_product_3, sum_product_3_carry, (load_wide(all_sum_product, (c, c_2, lane), None) / (C * H * W) - load_wide(all_sum_product_2, (c, c_2, lane), None) / (C * H * W)) * wide(features_c_2_h_w), features)
                     sum_product_3 = finish(sum_product_3, sum_product_3_carry)
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w) + 4.0 / (C * H * W) * style_weight * sum_product_3), grad_features_tile)
         flush(grad_features, sample, grad_features_tile)

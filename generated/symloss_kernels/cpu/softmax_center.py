@@ -15,9 +15,9 @@ are for short rows, and have samples in the lanes.
 """
 
 from .._domains import outside
-from .._lanes import LANES, first_max, select, sum_of
+from .._lanes import LANES, first_max, select, sum_of, wide
 from .._math import add, empty, exp, finish, inf, kernel, log1p, nan, shift, tally
-from .._memory import add_to, load, load_wide, occupied, put, put_unless, run, within
+from .._memory import add_to, load, occupied, put, put_unless, run, within
 from .._tiles import clear, fetch, flush, row_of, spare_row, tile_of
 
 
@@ -37,16 +37,16 @@ def value(samples, logits, features, centers, label, strength, weight, values):
         sum_square, sum_square_carry = 0.0, 0.0
         for d_start in range(0, D, LANES):
             d = run(d_start, D)
-            centers_label_d = load_wide(centers, (sample, label_i, d), None)
-            features_d = load_wide(features, (sample, d), None)
+            centers_label_d = load(centers, (sample, label_i, d), None)
+            features_d = load(features, (sample, d), None)
             difference = features_d - centers_label_d
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, difference * difference, 0.0), logits)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, wide(difference) * wide(difference), 0.0), logits)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         max_logits = -inf
         max_logits_at = 0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load_wide(logits, (sample, k), None)
+            logits_k = load(logits, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
@@ -55,10 +55,10 @@ def value(samples, logits, features, centers, label, strength, weight, values):
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load_wide(logits, (sample, k), None)
-            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp(shift(logits_k, max_logits))), 0.0), logits)
+            logits_k = load(logits, (sample, k), None)
+            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, wide(exp(shift(logits_k, max_logits)))), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
-        logits_label = load_wide(logits, (sample, label_i), None)
+        logits_label = load(logits, (sample, label_i), None)
         value = 0.5 * strength * sum_square - (shift(logits_label, max_logits) - log1p(sum_exp_logits_others))
         value = sample_weight * value
         put(values, (sample,), value, None)
@@ -71,7 +71,7 @@ def grad(samples, logits, features, centers, label, strength, weight, mean_scale
     """The gradient of weight * loss, times `mean_scale`."""
     K = logits.shape[-1]
     D = features.shape[-1]
-    kept_exp_logits_k_row = spare_row(grad_logits, 1, 1)
+    kept_exp_logits_k_row = spare_row(grad_logits, 1, 0)
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
@@ -84,7 +84,7 @@ def grad(samples, logits, features, centers, label, strength, weight, mean_scale
         max_logits_at = 0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load_wide(logits, (sample, k), None)
+            logits_k = load(logits, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
@@ -93,24 +93,24 @@ def grad(samples, logits, features, centers, label, strength, weight, mean_scale
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load_wide(logits, (sample, k), None)
+            logits_k = load(logits, (sample, k), None)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k,), exp_logits_k, None)
-            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp_logits_k), 0.0), logits)
+            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, wide(exp_logits_k)), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
         combined = sum_exp_logits_others + 1.0
         label_i = load(label, (sample,), None)
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            exp_logits_k = load_wide(kept_exp_logits_k, (k,), None)
+            exp_logits_k = load(kept_exp_logits_k, (k,), None)
             put_unless(grad_logits, (sample, k), factor * (exp_logits_k / combined), None, k == label_i)
         for d_start in range(0, D, LANES):
             d = run(d_start, D)
-            centers_label_d = load_wide(centers, (sample, label_i, d), None)
-            features_d = load_wide(features, (sample, d), None)
+            centers_label_d = load(centers, (sample, label_i, d), None)
+            features_d = load(features, (sample, d), None)
             put(grad_features, (sample, d), factor * (strength * (features_d - centers_label_d)), None)
             add_to(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
-        logits_label = load_wide(logits, (sample, label_i), None)
+        logits_label = load(logits, (sample, label_i), None)
         put(grad_logits, (sample, label_i), factor * (-select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp(shift(logits_label, max_logits)) / combined)), None)
     return 0.0
 
@@ -120,7 +120,7 @@ def value_and_grad(samples, logits, features, centers, label, strength, weight, 
     """The sum of weight * loss, with each sample's in `values`, and its gradient."""
     K = logits.shape[-1]
     D = features.shape[-1]
-    kept_exp_logits_k_row = spare_row(grad_logits, 1, 1)
+    kept_exp_logits_k_row = spare_row(grad_logits, 1, 0)
     total, carry = 0.0, 0.0
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
@@ -134,18 +134,18 @@ def value_and_grad(samples, logits, features, centers, label, strength, weight, 
         sum_square, sum_square_carry = 0.0, 0.0
         for d_start in range(0, D, LANES):
             d = run(d_start, D)
-            centers_label_d = load_wide(centers, (sample, label_i, d), None)
-            features_d = load_wide(features, (sample, d), None)
+            centers_label_d = load(centers, (sample, label_i, d), None)
+            features_d = load(features, (sample, d), None)
             difference = features_d - centers_label_d
             put(grad_features, (sample, d), factor * (strength * (features_d - centers_label_d)), None)
             add_to(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, difference * difference, 0.0), logits)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, wide(difference) * wide(difference), 0.0), logits)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         max_logits = -inf
         max_logits_at = 0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load_wide(logits, (sample, k), None)
+            logits_k = load(logits, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
@@ -154,17 +154,17 @@ def value_and_grad(samples, logits, features, centers, label, strength, weight, 
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load_wide(logits, (sample, k), None)
+            logits_k = load(logits, (sample, k), None)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k,), exp_logits_k, None)
-            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp_logits_k), 0.0), logits)
+            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, wide(exp_logits_k)), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
-        logits_label = load_wide(logits, (sample, label_i), None)
+        logits_label = load(logits, (sample, label_i), None)
         value = 0.5 * strength * sum_square - (shift(logits_label, max_logits) - log1p(sum_exp_logits_others))
         combined = sum_exp_logits_others + 1.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            exp_logits_k = load_wide(kept_exp_logits_k, (k,), None)
+            exp_logits_k = load(kept_exp_logits_k, (k,), None)
             put_unless(grad_logits, (sample, k), factor * (exp_logits_k / combined), None, k == label_i)
         shifted_logits = shift(logits_label, max_logits)
         put(grad_logits, (sample, label_i), factor * (-select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp(shifted_logits) / combined)), None)
@@ -302,26 +302,26 @@ def value_narrow(samples, logits, features, centers, label, strength, weight, va
         label_i = load(label, (sample,), None)
         sum_square, sum_square_carry = 0.0, 0.0
         for d in range(D):
-            centers_label_d = load_wide(centers, (sample, label_i, d), centers_tile)
-            features_d = load_wide(features, (sample, d), features_tile)
+            centers_label_d = load(centers, (sample, label_i, d), centers_tile)
+            features_d = load(features, (sample, d), features_tile)
             difference = features_d - centers_label_d
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, difference * difference, logits)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(difference) * wide(difference), logits)
         sum_square = finish(sum_square, sum_square_carry)
         max_logits = -inf
         max_logits_at = 0
         for k in range(K):
-            logits_k = load_wide(logits, (sample, k), logits_tile)
+            logits_k = load(logits, (sample, k), logits_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load_wide(logits, (sample, k), logits_tile)
-            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp(shift(logits_k, max_logits))), logits)
+            logits_k = load(logits, (sample, k), logits_tile)
+            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, wide(exp(shift(logits_k, max_logits)))), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
-        logits_label = load_wide(logits, (sample, label_i), logits_tile)
-        value = 0.5 * strength * sum_square - (shift(logits_label, max_logits) - log1p(sum_exp_logits_others))
+        logits_label = load(logits, (sample, label_i), logits_tile)
+        value = 0.5 * strength * wide(sum_square) - (wide(shift(logits_label, max_logits)) - wide(log1p(sum_exp_logits_others)))
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = tally(total, carry, within(sample, value, 0.0), logits)
@@ -333,7 +333,7 @@ def grad_narrow(samples, logits, features, centers, label, strength, weight, mea
     """The gradient of weight * loss, times `mean_scale`."""
     K = logits.shape[-1]
     D = features.shape[-1]
-    kept_exp_logits_k = empty((K, LANES))
+    kept_exp_logits_k = empty((K, LANES), logits.dtype)
     lane = run(0, LANES)
     logits_tile = tile_of(logits, 1)
     grad_logits_tile = tile_of(grad_logits, 1)
@@ -355,29 +355,29 @@ def grad_narrow(samples, logits, features, centers, label, strength, weight, mea
         max_logits = -inf
         max_logits_at = 0
         for k in range(K):
-            logits_k = load_wide(logits, (sample, k), logits_tile)
+            logits_k = load(logits, (sample, k), logits_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load_wide(logits, (sample, k), logits_tile)
+            logits_k = load(logits, (sample, k), logits_tile)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k, lane), exp_logits_k, None)
-            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp_logits_k), logits)
+            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, wide(exp_logits_k)), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
         combined = sum_exp_logits_others + 1.0
         label_i = load(label, (sample,), None)
         for k in range(K):
-            exp_logits_k = load_wide(kept_exp_logits_k, (k, lane), None)
+            exp_logits_k = load(kept_exp_logits_k, (k, lane), None)
             put_unless(grad_logits, (sample, k), factor * (exp_logits_k / combined), grad_logits_tile, k == label_i)
         for d in range(D):
-            centers_label_d = load_wide(centers, (sample, label_i, d), centers_tile)
-            features_d = load_wide(features, (sample, d), features_tile)
+            centers_label_d = load(centers, (sample, label_i, d), centers_tile)
+            features_d = load(features, (sample, d), features_tile)
             put(grad_features, (sample, d), factor * (strength * (features_d - centers_label_d)), grad_features_tile)
             add_to(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), grad_centers_tile)
-        logits_label = load_wide(logits, (sample, label_i), logits_tile)
+        logits_label = load(logits, (sample, label_i), logits_tile)
         put(grad_logits, (sample, label_i), factor * (-select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp(shift(logits_label, max_logits)) / combined)), grad_logits_tile)
         flush(grad_logits, sample, grad_logits_tile)
         flush(grad_features, sample, grad_features_tile)
@@ -390,7 +390,7 @@ def value_and_grad_narrow(samples, logits, features, centers, label, strength, w
     """The sum of weight * loss, with each sample's in `values`, and its gradient."""
     K = logits.shape[-1]
     D = features.shape[-1]
-    kept_exp_logits_k = empty((K, LANES))
+    kept_exp_logits_k = empty((K, LANES), logits.dtype)
     lane = run(0, LANES)
     centers_tile = tile_of(centers, 2)
     features_tile = tile_of(features, 1)
@@ -413,33 +413,33 @@ def value_and_grad_narrow(samples, logits, features, centers, label, strength, w
         label_i = load(label, (sample,), None)
         sum_square, sum_square_carry = 0.0, 0.0
         for d in range(D):
-            centers_label_d = load_wide(centers, (sample, label_i, d), centers_tile)
-            features_d = load_wide(features, (sample, d), features_tile)
+            centers_label_d = load(centers, (sample, label_i, d), centers_tile)
+            features_d = load(features, (sample, d), features_tile)
             difference = features_d - centers_label_d
             put(grad_features, (sample, d), factor * (strength * (features_d - centers_label_d)), grad_features_tile)
             add_to(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), grad_centers_tile)
-            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, difference * difference, logits)
+            sum_square, sum_square_carry = tally(sum_square, sum_square_carry, wide(difference) * wide(difference), logits)
         sum_square = finish(sum_square, sum_square_carry)
         max_logits = -inf
         max_logits_at = 0
         for k in range(K):
-            logits_k = load_wide(logits, (sample, k), logits_tile)
+            logits_k = load(logits, (sample, k), logits_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load_wide(logits, (sample, k), logits_tile)
+            logits_k = load(logits, (sample, k), logits_tile)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k, lane), exp_logits_k, None)
-            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp_logits_k), logits)
+            sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, wide(exp_logits_k)), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
-        logits_label = load_wide(logits, (sample, label_i), logits_tile)
-        value = 0.5 * strength * sum_square - (shift(logits_label, max_logits) - log1p(sum_exp_logits_others))
+        logits_label = load(logits, (sample, label_i), logits_tile)
+        value = 0.5 * strength * wide(sum_square) - (wide(shift(logits_label, max_logits)) - wide(log1p(sum_exp_logits_others)))
         combined = sum_exp_logits_others + 1.0
         for k in range(K):
-            exp_logits_k = load_wide(kept_exp_logits_k, (k, lane), None)
+            exp_logits_k = load(kept_exp_logits_k, (k, lane), None)
             put_unless(grad_logits, (sample, k), factor * (exp_logits_k / combined), grad_logits_tile, k == label_i)
         shifted_logits = shift(logits_label, max_logits)
         put(grad_logits, (sample, label_i), factor * (-select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp(shifted_logits) / combined)), grad_logits_tile)
