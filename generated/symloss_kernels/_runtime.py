@@ -44,7 +44,7 @@ _VALUES = {"value": (None,), "value_and_grad": (None,)}
 #: Rows of at most so many entries have samples in the lanes; longer ones have their entries there.
 NARROW = 96
 #: The most pieces that a call is cut into, as long as none has more than `LONGEST` numbers.
-PIECES, LONGEST = 32, 1 << 22
+PIECES, LONGEST = 16, 1 << 22
 
 
 #: What decides how an array can be taken.
