@@ -577,11 +577,11 @@ def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:
     """How many samples make a piece."""
     fit = batch.layout
     least = max(1, PIECE // fit.entries)
-    for buffer in buffers:
-        if buffer is not None and buffer.shared:
-            # Each piece has sums of its own, and all of these together must stay small.
-            fitting = max(1, PIECE // max(1, buffer.array.size))
-            least = max(least, -(-fit.n // fitting))
+    shared = [buffer.array.size for buffer in buffers if buffer is not None and buffer.shared]
+    if shared:
+        # Each piece has sums of its own, and all of these together must stay small. Their order is part of the result,
+        # so it doesn't depend on where that goes.
+        return max(least, -(-fit.n // max(1, PIECE // max(*shared, 1))))
     if batch.weights is not None or any(part is not None and part.staged for part in (*batch.operands, *buffers)):
         return least
     most = max(1, LONGEST // fit.entries)
