@@ -9,7 +9,7 @@ that names the argument, what it was, and what was expected. Nothing here writes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,6 +175,34 @@ def tidy(name: str, kind: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray
         array = array.copy()
     # Numba compiles another kernel for a read-only array; kernels never write into their inputs.
     return array if array.flags.writeable else view(array, array.shape, array.strides)
+
+
+def same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are the same entries in the same places."""
+    pointers = [array.__array_interface__["data"][0] for array in (one, other)]
+    return pointers[0] == pointers[1] and (one.shape, one.strides, one.dtype) == (other.shape, other.strides, other.dtype)
+
+
+def stretch(array: np.ndarray, axes: int, start: int, stop: int) -> Iterator[np.ndarray]:
+    """The samples from `start` to `stop`, in their order, as views of an array whose first `axes` axes are the samples'."""
+    if axes == 1:
+        yield array[start:stop]
+        return
+    if axes == 0:
+        yield array[np.newaxis][start:stop]
+        return
+    inner = math.prod(array.shape[1:axes])
+    (first, begin), (last, end) = divmod(start, inner), divmod(stop, inner)
+    if first == last:
+        yield from stretch(array[first], axes - 1, begin, end)
+        return
+    if begin:
+        yield from stretch(array[first], axes - 1, begin, inner)
+        first += 1
+    if first < last:
+        yield array[first:last]
+    if end:
+        yield from stretch(array[last], axes - 1, 0, end)
 
 
 class _Memory:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import _arrays, _checks
-from ._arrays import FLOAT64, FULL, PARTIAL, SHARED, Layout
+from ._arrays import FULL, PARTIAL, SHARED, Layout
 from ._info import Input
 
 
@@ -41,17 +41,19 @@ class Whole:
 
 
 class Staged:
-    """An array whose samples are converted when they are needed."""
+    """An array whose samples are converted when they are needed; a sample has `core` axes."""
 
-    __slots__ = ("check", "dtype", "given")
+    __slots__ = ("axes", "check", "dtype", "given")
     staged, shared = True, False
 
-    def __init__(self, given: np.ndarray, dtype: np.dtype, check: Any) -> None:
-        self.given, self.dtype, self.check = given, dtype, check
+    def __init__(self, given: np.ndarray, core: int, dtype: np.dtype, check: Any) -> None:
+        self.given, self.axes, self.dtype, self.check = given, given.ndim - core, dtype, check
 
     def piece(self, start: int, stop: int) -> np.ndarray:
         """The samples from `start` to `stop` in the kernels' form."""
-        return np.array(self.given[start:stop], dtype=self.dtype, order="C")
+        made = np.empty((stop - start, *self.given.shape[self.axes :]), self.dtype)
+        copy(self.given, self.axes, start, stop, into=made)
+        return made
 
     def inspect(self, start: int, stop: int) -> None:
         """Refuse an entry outside its domain."""
@@ -95,7 +97,7 @@ class Weights:
     """One float64 weight a sample: what was given, and 0 where a label is left out.
 
     Args:
-        given: one entry a sample, of any real dtype; None for weight 1.
+        given: one entry a sample, in the samples' shape and of any real dtype; None for weight 1.
         labels: inputs whose ignored samples weigh nothing.
     """
 
@@ -110,7 +112,8 @@ class Weights:
         if self.given is None:
             array = np.ones(stop - start)
         else:
-            array = np.array(self.given[start:stop], dtype=FLOAT64)
+            array = np.empty(stop - start)
+            copy(self.given, self.given.ndim, start, stop, into=array)
         for labels in self.labels:
             array[labels.ignored(start, stop)] = 0.0
         return array
@@ -127,18 +130,21 @@ def operand(entry: Input, array: np.ndarray, dtype: np.dtype, place: int, fit: L
     """
     mode, flat = fit.modes[place], fit.flats[place]
     ready = array.dtype is dtype and array.flags.carray
-    if not (ready or fit.small or mode is SHARED) and array.ndim == len(flat):
+    if not ready and not fit.small and mode is FULL:
         _arrays.admit(entry.name, entry.kind, array)
         if array.dtype != dtype or not array.flags.c_contiguous or not array.flags.aligned:
-            return Staged(array, dtype, check)
+            return Staged(array, len(flat) - 1, dtype, check)
     if not ready:
         array = _arrays.tidy(entry.name, entry.kind, array, dtype)
     if check is not None and (fit.small or mode is not FULL):
         check.check(array, array, 0)
         check = None
-    given = array
     if mode is PARTIAL:
-        array = np.array(np.broadcast_to(array, fit.samples + flat[1:]), order="C")
+        spread = np.broadcast_to(array, fit.samples + flat[1:])
+        if not fit.small:
+            return Staged(spread, len(flat) - 1, dtype, None)
+        array = np.array(spread, order="C")
+    given = array
     shape = flat[1:] if mode is SHARED else flat
     if array.shape != shape:
         array = array.reshape(shape)
@@ -146,7 +152,7 @@ def operand(entry: Input, array: np.ndarray, dtype: np.dtype, place: int, fit: L
 
 
 def weights(given: Any, fit: Layout) -> np.ndarray | None:
-    """The weights as one entry a sample, without a copy where there is a way.
+    """The weights as one entry a sample, in the samples' shape and without a copy.
 
     Raises:
         TypeError: when the weight is not real.
@@ -163,7 +169,16 @@ def weights(given: Any, fit: Layout) -> np.ndarray | None:
         raise ValueError(
             f"`weight` has shape {array.shape}; expected one that broadcasts to the samples' {fit.samples}"
         )
-    return np.broadcast_to(array, fit.samples).reshape(fit.n)
+    return np.broadcast_to(array, fit.samples)
+
+
+def copy(given: np.ndarray, axes: int, start: int, stop: int, into: np.ndarray) -> None:
+    """Copy the samples from `start` to `stop` of an array with `axes` axes of samples."""
+    at = 0
+    for part in _arrays.stretch(given, axes, start, stop):
+        count = part.size // max(1, into[0].size)
+        into[at : at + count].reshape(part.shape)[...] = part
+        at += count
 
 
 def memory(operand: Any) -> np.ndarray | None:

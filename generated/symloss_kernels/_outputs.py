@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import FULL, SHARED, Layout
+from ._arrays import FULL, SHARED, Layout, same_memory, stretch
 from ._operands import memory
 
 
@@ -57,7 +57,7 @@ class Buffer:
         zero: whether the kernel needs zeros to start from.
     """
 
-    __slots__ = ("array", "batch", "final", "given", "place", "shared", "staged", "sums", "zero")
+    __slots__ = ("array", "batch", "core", "final", "given", "place", "shared", "staged", "sums", "zero")
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Buffer:
         out: np.ndarray | None,
         zero: bool,
     ) -> None:
-        self.batch, self.place, self.given, self.zero = batch, place, out is not None, zero
+        self.batch, self.place, self.given, self.zero, self.core = batch, place, out is not None, zero, flat[1:]
         self.final = np.empty(shape, batch.dtype) if out is None else out
         self.shared = self.staged = False
         if batch.void is not None:
@@ -86,13 +86,9 @@ class Buffer:
             # piece by piece where each piece of the output lies on that of the input and on no other.
             given = [memory(operand) for operand in (*batch.operands, batch.weights) if operand is not None]
             reads = [read for read in given if read is not None and np.may_share_memory(out, read)]
-            in_place = all(_same_memory(out, read) for read in reads)
-            flatten = out.shape == flat or out.flags.c_contiguous
-            self.staged = not out.flags.carray or bool(reads)  # a piece is copied there when it is done
-            if flatten and in_place:
-                self.array = out.reshape(flat)
-            else:
-                self.array, self.staged = np.empty(flat, batch.dtype), False
+            in_place = all(same_memory(out, read) for read in reads)
+            self.staged = in_place and (not out.flags.carray or bool(reads))  # a piece is copied there when it is done
+            self.array = out if self.staged else out.reshape(flat) if in_place else np.empty(flat, batch.dtype)
 
     def piece(self, start: int, stop: int) -> np.ndarray:
         """What the kernel writes the samples from `start` to `stop` into."""
@@ -100,12 +96,21 @@ class Buffer:
             array = self.sums[start] = np.zeros(self.array.shape)
             return array
         if self.staged:
-            array = np.empty((stop - start, *self.array.shape[1:]), self.batch.dtype)
+            array = np.empty((stop - start, *self.core), self.batch.dtype)
         else:
             array = self.array[start:stop]
         if self.zero:
             array.fill(0.0)
         return array
+
+    def keep(self, start: int, stop: int, array: np.ndarray) -> None:
+        """Copy a piece to its place, if it isn't there."""
+        if self.staged:
+            at = 0
+            for part in stretch(self.array, self.array.ndim - len(self.core), start, stop):
+                count = part.size // max(1, array[0].size)
+                part[...] = array[at : at + count].reshape(part.shape)
+                at += count
 
     def result(self) -> Any:
         """The output in its own shape and precision; the caller's array where there is one."""
@@ -125,13 +130,6 @@ class Buffer:
         elif not np.may_share_memory(final, self.array):
             final[...] = self.array.reshape(final.shape)
         return final if self.given or final.ndim else final[()]
-
-
-def _same_memory(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two arrays are the same entries in the same places."""
-    return (one.__array_interface__["data"][0], one.shape, one.strides, one.dtype) == (
-        other.__array_interface__["data"][0], other.shape, other.strides, other.dtype
-    )  # fmt: skip
 
 
 def reduced(batch: Batch, total: float, values: Buffer | None) -> Any:

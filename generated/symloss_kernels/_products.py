@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import FLOAT64
+from ._arrays import FLOAT64, same_memory
 
 #: How many numbers a part of a matrix has that is widened, or added to an output.
 PART = 1 << 16
@@ -87,7 +87,7 @@ class Work:
                 factor, matrix = self._matrix(left, sample), self._matrix(right, sample)
                 output = self.arrays[name] if name in self.shared else self.arrays[name][sample]
                 target = output.reshape(len(factor), -1)
-                columns = max(1, PART // max(len(factor), len(matrix)))
+                columns = _width(factor)
                 for start in range(0, matrix.shape[1], columns):
                     part = slice(start, start + columns)
                     product = factor @ matrix[:, part].astype(FLOAT64, copy=False)
@@ -105,13 +105,21 @@ class Work:
         return matrix.T if transposed else matrix
 
 
+def _width(square: np.ndarray) -> int:
+    """How many columns of a factor are widened at a time: few, but not so few that adding up costs more than they do."""
+    return max(1, max(PART, 2 * square.size) // max(square.shape))
+
+
 def multiplied(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """left @ right in float64."""
     if left.dtype == FLOAT64 and right.dtype == FLOAT64:
         return left @ right
     total = np.zeros((left.shape[0], right.shape[1]))
-    terms = max(1, PART // max(total.shape))
+    terms = _width(total)
+    is_square = same_memory(left, right.T)
     for start in range(0, left.shape[1], terms):
         part = slice(start, start + terms)
-        total += left[:, part].astype(FLOAT64) @ right[part].astype(FLOAT64)
+        columns = left[:, part].astype(FLOAT64)
+        # Of a matrix and its own transpose NumPy has half of the product computed.
+        total += columns @ (columns.T if is_square else right[part].astype(FLOAT64))
     return total

@@ -456,8 +456,8 @@ class Loss:
                 total = kernel(count, *arguments)
                 work.after()
             for buffer, array in zip((values, *buffers), (*(written or [None]), *writes), strict=True):
-                if buffer is not None and buffer.staged:
-                    buffer.array[start:stop] = array
+                if buffer is not None:
+                    buffer.keep(start, stop, array)
             return total
 
         if fit.small:
