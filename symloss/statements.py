@@ -68,16 +68,26 @@ def stored_in_all(branches: Sequence[tuple[Any, Sequence[Statement]]]) -> dict[A
     return {key: store for key, store in found[0].items() if all(key in other for other in found)}
 
 
+def nested(statements: Iterable[Statement]) -> Iterator[Statement]:
+    """Statements, and those in their loops and branches."""
+    for statement in statements:
+        yield statement
+        match statement:
+            case Loop(_, body) | Reduce(_, body, _):
+                yield from nested(body)
+            case If(branches):
+                for _, inner in branches:
+                    yield from nested(inner)
+
+
+def stored(statements: Iterable[Statement]) -> Iterator[str]:
+    """The outputs that statements write to."""
+    return (statement.output for statement in nested(statements) if isinstance(statement, Store))
+
+
 def writes(statement: Statement) -> bool:
     """Whether a statement writes into an output."""
-    match statement:
-        case Store():
-            return True
-        case Loop(_, body) | Reduce(_, body, _):
-            return any(map(writes, body))
-        case If(branches):
-            return any(writes(inner) for _, statements in branches for inner in statements)
-    return False
+    return any(stored([statement]))
 
 
 def assigns_value(statement: Statement) -> bool:
@@ -140,30 +150,9 @@ def made(statements: Iterable[Statement], inside: bool = True) -> Iterator[str]:
                     yield from made(inner, inside)
 
 
-def stored(statements: Iterable[Statement]) -> Iterator[str]:
-    """The outputs that statements write to."""
-    for statement in statements:
-        match statement:
-            case Store(output, _, _, _):
-                yield output
-            case Loop(_, body) | Reduce(_, body, _):
-                yield from stored(body)
-            case If(branches):
-                for _, inner in branches:
-                    yield from stored(inner)
-
-
 def _kept(statements: Iterable[Statement]) -> Iterator[str]:
-    """The scratch arrays that a loop's body fills."""
-    for statement in statements:
-        match statement:
-            case Keep(array, _, _):
-                yield array
-            case Loop(_, body) | Reduce(_, body, _):
-                yield from _kept(body)
-            case If(branches):
-                for _, inner in branches:
-                    yield from _kept(inner)
+    """The scratch arrays that statements fill."""
+    return (statement.array for statement in nested(statements) if isinstance(statement, Keep))
 
 
 def read(statements: Iterable[Any]) -> Iterator[str]:
