@@ -45,6 +45,8 @@ _VALUES = {"value": (None,), "value_and_grad": (None,)}
 NARROW = 96
 #: The most pieces that a call is cut into, as long as none has more than `LONGEST` numbers.
 PIECES, LONGEST = 16, 1 << 22
+#: Where a kernel is quick, numbers in so many pieces are one call, and in so many are done before a thread has woken up.
+ONE_CALL, ONE_THREAD = 2, 8
 
 
 #: What decides how an array can be taken.
@@ -91,7 +93,7 @@ class Loss:
         self._inputs = [entry.name for entry in info.inputs]
         self._found: dict[tuple[str, bool], Any] = {}
         self._plans: dict[str, _products.Plan] = {}
-        self._is_flat = False
+        self._is_flat = self._is_quick = False
         self._predicted = [i for i, entry in enumerate(info.inputs) if entry.kind == "prediction"]
         self._domains = [_checks.domain(entry) for entry in info.inputs]
         self._vectors = [f"vector_{self._inputs[i]}" for i in self._predicted]
@@ -264,7 +266,8 @@ class Loss:
                 return None
         shapes = tuple([shape for _, _, shape, _ in kinds])
         fit = self._layout(shapes)
-        if not fit.small or fit.n == 0:
+        self._open()
+        if fit.n == 0 or not (fit.small or self._is_brief(fit, ONE_CALL)):
             return None
         for mode, domain, label in zip(fit.modes, self._domains, self._is_label, strict=True):
             if mode is PARTIAL or (mode is SHARED and (domain is not None or label is not None)):
@@ -462,7 +465,7 @@ class Loss:
 
         if fit.small:
             return run(batch.operands, 0, fit.n)
-        step = _step(batch, (values, *buffers))
+        step = fit.n if self._is_brief(fit, ONE_CALL) else _step(batch, (values, *buffers))
         count = -(-fit.n // step)
         totals: list[Any] = [0.0] * count
 
@@ -474,8 +477,16 @@ class Loss:
                     operand.inspect(start, stop)
             totals[i] = total
 
-        _threads.each(work, count)
+        if self._is_brief(fit, ONE_THREAD):
+            for i in range(count):
+                work(i)
+        else:
+            _threads.each(work, count)
         return _sum(totals) if has_value else 0.0
+
+    def _is_brief(self, fit: Layout, pieces: int) -> bool:
+        """Whether there are no more numbers than in some pieces, and little is done with each."""
+        return self._is_quick and fit.n * fit.entries <= pieces * PIECE
 
     # Outputs.
 
@@ -543,6 +554,7 @@ class Loss:
         if self._kernels is None:
             module = self._load()
             self._is_flat = getattr(module, "IS_FLAT", False)
+            self._is_quick = getattr(module, "IS_QUICK", False)
             self._plans = {entry: _products.Plan(**plan) for entry, plan in getattr(module, "PRODUCTS", {}).items()}
             self._kernels = module
         return self._kernels

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from textwrap import wrap
 from typing import Any
 
-from sympy import FiniteSet, Interval, S
+from sympy import FiniteSet, Interval, S, preorder_traversal
 
 from symloss.derive import Derivation
 from symloss.emit import render
@@ -14,9 +15,11 @@ from symloss.flat import is_flat
 from symloss.lower import lower
 from symloss.precision import arithmetic
 from symloss.printers.lanes import RUNTIME, Body
+from symloss.printers.scalar import is_costly
 from symloss.printers.text import text
 from symloss.program import ENTRIES, Matrix, Program
 from symloss.roles import Input, Loss
+from symloss.statements import expressions
 
 TEMPLATE = "kernels/loss.py.jinja"
 _DONE = {
@@ -61,9 +64,16 @@ def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
         kernels=kernels,
         has_rows=bool(loss.dims),
         is_flat=flat,
+        is_quick=not any(map(_is_slow, chain.from_iterable(programs.values()))),
         products={p.entry: _products(p) for p in programs.get(False, ()) if p.before or p.after},
     )
     return source, tuple(dict.fromkeys(name for program in programs[True] for name in program.sparse))
+
+
+def _is_slow(program: Program) -> bool:
+    """Whether numbers take more than a few operations of arithmetic: functions, or matrix products."""
+    parts = (part for expr in expressions(program.body) for part in preorder_traversal(expr))
+    return bool(program.before or program.after) or any(map(is_costly, parts))
 
 
 def _imports(used: set[str]) -> list[str]:

@@ -19,6 +19,9 @@ from .._math import add, finish, kernel, nan, tally
 from .._memory import add_to, load, occupied, put, run, within
 from .._tiles import clear, fetch, flush, tile_of
 
+# Numbers take a few operations of arithmetic and no functions, so that it takes many to be worth another thread.
+IS_QUICK = True
+
 
 @kernel
 def value(samples, features, centers, label, weight, values):

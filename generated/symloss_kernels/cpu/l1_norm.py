@@ -18,6 +18,9 @@ from .._math import add, finish, kernel, sign, tally
 from .._memory import load, occupied, put, run, within
 from .._tiles import as_one, fetch, flush, tile_of
 
+# Numbers take a few operations of arithmetic and no functions, so that it takes many to be worth another thread.
+IS_QUICK = True
+
 # The loss is a sum over entries, so that rows of samples without weights can be one row of one sample, of any length.
 IS_FLAT = True
 

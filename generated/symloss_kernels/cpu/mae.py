@@ -15,6 +15,9 @@ from .._lanes import LANES, sum_of, wide
 from .._math import finish, kernel, sign, tally
 from .._memory import load, occupied, put, run, within
 
+# Numbers take a few operations of arithmetic and no functions, so that it takes many to be worth another thread.
+IS_QUICK = True
+
 
 @kernel
 def value(samples, prediction, target, weight, values):

@@ -20,6 +20,9 @@ from .._math import add, finish, inf, kernel, ratio0, scale_of, sqrt, tally
 from .._memory import load, load_wide, occupied, put, run, within
 from .._tiles import fetch, flush, tile_of
 
+# Numbers take a few operations of arithmetic and no functions, so that it takes many to be worth another thread.
+IS_QUICK = True
+
 
 @kernel
 def value(samples, prediction, target, weight, values):
