@@ -46,7 +46,7 @@ NARROW = 96
 #: The most pieces that a call is cut into, as long as none has more than `LONGEST` numbers.
 PIECES, LONGEST = 16, 1 << 22
 #: Where a kernel is quick, numbers in so many pieces are one call, and in so many are done before a thread has woken up.
-ONE_CALL, ONE_THREAD = 2, 8
+ONE_CALL, ONE_THREAD = 2, 6
 
 
 #: What decides how an array can be taken.
