@@ -67,21 +67,26 @@ def flat(result: Any) -> list[Any]:
     return [leaf for part in result for leaf in flat(part)] if isinstance(result, tuple) else [result]
 
 
-def sample(name: str, n: int = N, dtype: Any = np.float64, seed: int = 1) -> Sample:
-    """Ordinary inputs inside the domain of a loss, and parameters that are not the defaults."""
-    rng = np.random.default_rng(seed)
-    loss = getattr(sk, name)
+def ordinary(loss: Any, n: int, sizes: dict[str, int], dtype: Any, rng: np.random.Generator) -> list[np.ndarray]:
+    """Ordinary inputs inside the domain of a loss: n samples, with dimensions of these sizes."""
     inputs = []
     for entry in loss.info.inputs:
-        shape = (n, *(SIZES[dim] for dim in entry.core))
+        shape = (n, *(sizes[dim] for dim in entry.core))
         if entry.kind == "label":
-            inputs.append(rng.integers(0, SIZES[entry.dims[0]], shape))
+            inputs.append(rng.integers(0, sizes[entry.dims[0]], shape))
         elif entry.values is not None:
             inputs.append(rng.choice(entry.values, shape).astype(dtype))
         elif entry.high == 1.0:
             inputs.append(rng.uniform(0.15, 0.85, shape).astype(dtype))
         else:
             inputs.append((1.5 * rng.standard_normal(shape)).astype(dtype))
+    return inputs
+
+
+def sample(name: str, n: int = N, dtype: Any = np.float64, seed: int = 1) -> Sample:
+    """Ordinary inputs inside the domain of a loss, and parameters that are not the defaults."""
+    loss = getattr(sk, name)
+    inputs = ordinary(loss, n, SIZES, dtype, np.random.default_rng(seed))
     places = [i for i, entry in enumerate(loss.info.inputs) if entry.kind == "prediction"]
     return Sample(loss, inputs, places, {entry.name: UNUSUAL[entry.name] for entry in loss.info.parameters})
 

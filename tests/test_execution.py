@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import symloss_kernels as sk
-from test_contract import UNUSUAL, every, flat, joined, same_bits
+from test_contract import UNUSUAL, every, flat, joined, ordinary, same_bits
 
 runtime = import_module("symloss_kernels._runtime")
 PIECE = import_module("symloss_kernels._arrays").PIECE
@@ -463,20 +463,9 @@ ROWS = [name for name in sk.__all__ if any(entry.core for entry in getattr(sk, n
 
 def rows(name: str, n: int, size: int, dtype) -> tuple[list[np.ndarray], dict]:
     """Ordinary samples with rows of a length, and parameters that are not the defaults."""
-    rng = np.random.default_rng(n + 100 * size)
     loss = getattr(sk, name)
     sizes = {"K": size, "D": size, "M": 3, "C": 3, "H": 2, "W": size}
-    inputs = []
-    for entry in loss.info.inputs:
-        shape = (n, *(sizes[dim] for dim in entry.core))
-        if entry.kind == "label":
-            inputs.append(rng.integers(0, sizes[entry.dims[0]], shape))
-        elif entry.values is not None:
-            inputs.append(rng.choice(entry.values, shape).astype(dtype))
-        elif entry.high == 1.0:
-            inputs.append(rng.uniform(0.15, 0.85, shape).astype(dtype))
-        else:
-            inputs.append((1.5 * rng.standard_normal(shape)).astype(dtype))
+    inputs = ordinary(loss, n, sizes, dtype, np.random.default_rng(n + 100 * size))
     return inputs, {entry.name: UNUSUAL[entry.name] for entry in loss.info.parameters}
 
 
@@ -641,6 +630,16 @@ def test_a_refused_call_leaves_the_callers_array_alone(monkeypatch):
         with pytest.raises((ValueError, TypeError), match="`out` "):
             sk.binary_cross_entropy.grad(np.array([0.5, 0.5]), np.ones(2), out=wrong)
     assert out.tolist() == [7.0, 7.0]
+
+
+def test_the_shortcut_takes_no_keyword_that_the_long_way_refuses(monkeypatch):
+    x = np.zeros(3)
+    for keywords in ({"ignore_index": None}, {"reduction": None}, {"vector": None}, {"weigth": None}, {"delta": 1.0}):
+        for way in (lambda patch, call: call(), long_way):
+            with pytest.raises((TypeError, ValueError)):
+                way(monkeypatch, partial(sk.mse.value_and_grad, x, x, **keywords))
+    label = np.zeros(1, np.int64)
+    assert sk.softmax_cross_entropy.value(np.zeros((1, 2)), label, ignore_index=None, weight=None) == np.log(2.0)
 
 
 def test_most_losses_have_the_shortcut():
