@@ -104,6 +104,8 @@ class Loss:
         self._cores = [entry.core for entry in info.inputs]
         self._has_rows = any(self._cores)
         self._is_label = [entry if entry.kind == "label" else None for entry in info.inputs]
+        #: Keywords that say nothing when they are None.
+        self._idle = {"weight", "ignore_index"}.intersection(options(False, any(self._is_label)))
         self._parameters = {entry.name: i for i, entry in enumerate(info.parameters)}
         self._defaults = tuple(float(entry.default) for entry in info.parameters)
         self._layout = lru_cache(maxsize=256)(partial(_arrays.layout, info.inputs))
@@ -250,7 +252,7 @@ class Loss:
                 out = value
             elif name == "reduction" and isinstance(value, str) and value in ("mean", "sum"):
                 is_mean = value == "mean"
-            elif value is not None or name not in ("weight", "ignore_index"):
+            elif value is not None or name not in self._idle:
                 return None
         return tuple(parameters), is_mean, out
 
