@@ -44,7 +44,7 @@ Name = Annotated[str, typer.Argument(help="Name of a loss, as `symloss list` sho
 class Target(StrEnum):
     """What can be generated."""
 
-    cpu = "cpu"
+    kernels = "kernels"
     docs = "docs"
 
 

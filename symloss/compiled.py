@@ -42,7 +42,7 @@ def compile(spec: LossSpec | Loss | str | Path, name: str | None = None) -> Any:
     loss = _loss(spec, name)
     if loss in _done:
         return _done[loss]
-    target = TARGETS["cpu"]
+    target = TARGETS["kernels"]
     named = replace(loss, file=f"{loss.name}.py")  # a notebook's file is called otherwise every time
     files, entry = target.build(derive(named), "symloss_compiled")
     files |= target.shared([entry], "symloss_compiled")

@@ -66,5 +66,5 @@ def _stage(loss: Loss, derivation: Derivation | None, stage: str) -> Iterator[st
     elif stage == "kernel":
         from symloss.targets import TARGETS
 
-        for file in TARGETS["cpu"].build(derivation, "symloss_kernels")[0].values():
+        for file in TARGETS["kernels"].build(derivation, "symloss_kernels")[0].values():
             yield file.text.rstrip("\n")

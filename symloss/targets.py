@@ -37,24 +37,36 @@ class Target:
     shared: Callable[[Sequence[Entry], str], Files]
 
 
-# --- the package of CPU kernels -------------------------------------------------------------------------
+# --- the package of kernels -----------------------------------------------------------------------------
 
-_LOSS, _INIT, _CATALOG = "kernels/loss.py.jinja", "kernels/__init__.py.jinja", "kernels/_catalog.py.jinja"
+_LOSS, _DEVICE_LOSS = "kernels/loss.py.jinja", "kernels/device_loss.py.jinja"
+_INIT, _CATALOG = "kernels/__init__.py.jinja", "kernels/_catalog.py.jinja"
 
 
 @cache
-def _modules() -> tuple[str, ...]:
-    """The templates of the modules that are the same in every package."""
+def _modules() -> dict[str, tuple[str, dict[str, str]]]:
+    """The modules that are the same in every package: their templates, and what these are told."""
     found = environment().list_templates(
-        filter_func=lambda name: name.startswith(("kernels/_", "kernels/cpu/"))
+        filter_func=lambda name: name.startswith(("kernels/_", "kernels/cpu/", "kernels/cuda/"))
     )
-    return tuple(sorted(name for name in found if name not in (_INIT, _CATALOG)))
+    here = {name.removeprefix("kernels/").removesuffix(".jinja"): name for name in sorted(found)}
+    modules: dict[str, tuple[str, dict[str, str]]] = {}
+    modules |= {path: (name, {}) for path, name in here.items() if name not in (_INIT, _CATALOG)}
+    # What is written for lanes of any kind is there once for each target.
+    for path in _FOR_LANES:
+        for place, sources in (("", ("_lanes", "_precision")), ("cuda/", ("_primitives", "_primitives"))):
+            told = dict(zip(("lanes", "precision"), sources, strict=True)) if path in _FUNCTIONS else {}
+            modules[place + path] = (here[path], told)
+    return modules
 
 
+#: The modules of functions of numbers, and all that are for lanes of any kind.
+_FUNCTIONS = ("_elementary.py", "_math.py", "_special.py")
+_FOR_LANES = (*_FUNCTIONS, "_coefficients.py", "_lanes.py", "_precision.py", "_runs.py")
 #: The modules that kernels compile in.
 _COMPILED_IN = (
-    "_coefficients", "_domains", "_elementary", "_lanes", "_math", "_memory", "_precision", "_special",
-    "_tiles",
+    "_coefficients", "_domains", "_elementary", "_lanes", "_math", "_memory", "_numba", "_precision", "_runs",
+    "_special", "_tiles",
 )  # fmt: skip
 
 
@@ -67,17 +79,24 @@ def _source(template: str) -> str:
 @cache
 def _inlined() -> str:
     """A hash of what the kernels compile in: Numba's cache looks at the kernel's own file only."""
-    return digest("".join(_source(f"kernels/{name}.py.jinja") for name in _COMPILED_IN))[:16]
+    names = [f"kernels/{name}.py.jinja" for name in _COMPILED_IN]
+    names += environment().list_templates(filter_func=lambda name: name.startswith("kernels/cuda/"))
+    return digest("".join(map(_source, names)))[:16]
 
 
 def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
+    from symloss.printers import numba_cpu, numba_cuda
     from symloss.printers.describe import describe
-    from symloss.printers.numba_cpu import module
 
     loss = derivation.loss
-    text, sparse = module(derivation, _comment(_LOSS, loss.file))
+    text, sparse = numba_cpu.module(derivation, _comment(_LOSS, loss.file))
+    on_device = numba_cuda.module(derivation, _comment(_DEVICE_LOSS, loss.file))
     entry = {"name": loss.name, "title": loss.title, "description": describe(derivation, sparse)}
-    return {f"cpu/{loss.name}.py": File(text, _LOSS, loss.file)}, entry
+    files = {
+        f"cpu/{loss.name}.py": File(text, _LOSS, loss.file),
+        f"cuda/{loss.name}.py": File(on_device, _DEVICE_LOSS, loss.file),
+    }
+    return files, entry
 
 
 def _package(entries: Sequence[Entry], package: str) -> Files:
@@ -91,9 +110,8 @@ def _package(entries: Sequence[Entry], package: str) -> Files:
             _CATALOG,
         ),
     }
-    for template in _modules():
-        path = template.removeprefix("kernels/").removesuffix(".jinja")
-        files[path] = File(render(template, header=_comment(template)), template)
+    for path, (template, told) in _modules().items():
+        files[path] = File(render(template, header=_comment(template), **told), template)
     return files
 
 
@@ -130,6 +148,6 @@ def _beside(out: Path) -> Path:
 
 
 TARGETS: Mapping[str, Target] = {
-    "cpu": Target("cpu", lambda out: out, _kernels, _package),
+    "kernels": Target("kernels", lambda out: out, _kernels, _package),
     "docs": Target("docs", _beside, _page, _pages),
 }

@@ -95,6 +95,11 @@ def layout(inputs: Sequence[Input], shapes: Sequence[tuple[int, ...]]) -> Layout
     return Layout(samples, n, longest, small, sizes, tuple(flats), tuple(modes), tuple(axes))
 
 
+def is_on_device(given: Any) -> bool:
+    """Whether something is an array in a GPU's memory, or what Numba's simulator has for one."""
+    return hasattr(given, "__cuda_array_interface__") or type(given).__module__.startswith("numba.cuda.simulator")
+
+
 def as_array(name: str, given: Any) -> np.ndarray:
     """Whatever NumPy makes an array of, as a plain array.
 
@@ -102,11 +107,8 @@ def as_array(name: str, given: Any) -> np.ndarray:
         TypeError: for arrays in a GPU's memory and for masked arrays.
         ValueError: for what is no array, such as lists of unequal length.
     """
-    if hasattr(given, "__cuda_array_interface__"):
-        raise TypeError(
-            f"`{name}` is a GPU array, and this version has no CUDA kernels: copy the array to the CPU. "
-            'Versions that have them are installed by pip install "symloss[cuda]"'
-        )
+    if is_on_device(given):
+        raise TypeError(f"`{name}` is a GPU array, and the inputs aren't; bring all to the same device")
     if isinstance(given, np.ma.MaskedArray):
         raise TypeError(f"`{name}` is a masked array, and its mask would be lost; pass weight=~mask")
     try:

@@ -189,26 +189,9 @@ def vectors(
         TypeError: when it is missing, of another kind, or not real.
         ValueError: when a shape differs from the prediction's.
     """
-    names = [entry.name for entry in predictions]
-    if given is None:
-        raise TypeError("hvp is missing `vector`, which the Hessian is multiplied by")
-    if len(names) == 1:
-        parts, titles = [given], ["vector"]
-    else:
-        titles = [f"vector.{name}" for name in names]
-        if isinstance(given, Mapping):
-            if set(given) != set(names):
-                raise TypeError(f"`vector` names {sorted(map(str, given))}; expected {sorted(names)}")
-            parts = [given[name] for name in names]
-        elif isinstance(given, (tuple, list)) and len(given) == len(names):
-            parts = list(given)
-        else:
-            got = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
-            raise TypeError(
-                f"`vector` must be a tuple or a dict of {len(names)} arrays ({', '.join(names)}); got {got}"
-            )
+    parts = vector_parts(given, [entry.name for entry in predictions])
     result = []
-    for title, part, entry, shape in zip(titles, parts, predictions, shapes, strict=True):
+    for (title, part), entry, shape in zip(parts, predictions, shapes, strict=True):
         array = as_array(title, part)
         if array.shape != shape:
             raise ValueError(f"`{title}` has shape {array.shape}; expected that of `{entry.name}`, {shape}")
@@ -216,6 +199,52 @@ def vectors(
         admit(title, vector.kind, array)
         result.append((vector, array))
     return result
+
+
+def vector_parts(given: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
+    """What messages call the vector of each prediction, and the vector.
+
+    Raises:
+        TypeError: when it is missing, or there are not as many as predictions.
+    """
+    if given is None:
+        raise TypeError("hvp is missing `vector`, which the Hessian is multiplied by")
+    if len(names) == 1:
+        return [("vector", given)]
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise TypeError(f"`vector` names {sorted(map(str, given))}; expected {sorted(names)}")
+        parts = [given[name] for name in names]
+    elif isinstance(given, (tuple, list)) and len(given) == len(names):
+        parts = list(given)
+    else:
+        got = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
+        raise TypeError(f"`vector` must be a tuple or a dict of {len(names)} arrays ({', '.join(names)}); got {got}")
+    return [(f"vector.{name}", part) for name, part in zip(names, parts, strict=True)]
+
+
+def pair(given: Any, what: str) -> tuple[Any, Any]:
+    """The two parts of an `out`.
+
+    Raises:
+        TypeError: when there are not two.
+    """
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise TypeError(f"`out` must be a pair {what}; got {type(given).__name__}")
+    return given[0], given[1]
+
+
+def out_parts(title: str, given: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
+    """What messages call the output array of each prediction, and the array, None where there is none.
+
+    Raises:
+        TypeError: when there are not as many as predictions.
+    """
+    if given is None or len(names) == 1:
+        return [(title, given)] * len(names)
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        raise TypeError(f"`{title}` must be a tuple of {len(names)} arrays, ({', '.join(names)})")
+    return [(f"{title}.{name}", part) for name, part in zip(names, given, strict=True)]
 
 
 def output(title: str, given: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

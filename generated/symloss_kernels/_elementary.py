@@ -10,8 +10,6 @@ are within an ulp, and float64 results within one and a half. Rounding before th
 import math
 from math import inf, nan
 
-from numba import njit
-
 from ._coefficients import (
     ASIN64,
     ATAN64,
@@ -40,9 +38,8 @@ from ._coefficients import (
     LOG32,
     SIN64,
 )
-from ._lanes import any_lane, copysign, floor, fma, function, rint, select, sqrt, wide
+from ._lanes import FMA, any_lane, copysign, floor, fma, function, rint, scalar, select, sqrt, wide
 from ._precision import (
-    FMA,
     by_precision,
     lanewise,
     like,
@@ -341,21 +338,21 @@ def circle(r, rest):
 
 
 @lanewise
-@njit(error_model="numpy")
+@scalar
 def far_sin(x):
     """The sine of a large number."""
     return math.sin(x)
 
 
 @lanewise
-@njit(error_model="numpy")
+@scalar
 def far_cos(x):
     """The cosine of a large number."""
     return math.cos(x)
 
 
 @lanewise
-@njit(error_model="numpy")
+@scalar
 def far_tan(x):
     """The tangent of a large number."""
     return math.tan(x)

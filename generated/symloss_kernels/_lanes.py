@@ -19,43 +19,37 @@ branch, at a bit trick, at the third array that might overlap.
 
 import operator
 
-from numba import njit, types
-from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
-from numba.core.imputils import lower_builtin, lower_cast
-from numba.core.typeconv import Conversion
-from numba.core.typing import signature
-from numba.extending import intrinsic, models, register_model, type_callable
-
-ir = cgutils.ir  # llvmlite's, which is Numba's own way to write instructions
+from ._numba import (
+    AVX512,
+    FMA,
+    LANES,
+    AbstractTemplate,
+    Conversion,
+    call,
+    cgutils,
+    function,
+    infer_global,
+    intrinsic,
+    ir,
+    kernel,
+    lower_builtin,
+    lower_cast,
+    models,
+    operation,
+    register_model,
+    scalar,
+    signature,
+    types,
+)
 
 __all__ = [
-    "LANES", "any_lane", "copysign", "first_max", "floor", "fma", "function", "kernel", "max_of", "min_of", "opposite",
-    "product_of", "rint", "select", "sqrt", "sum_of", "wide",
+    "AVX512", "FMA", "LANES", "any_lane", "copysign", "first_max", "first_place", "floor", "fma", "function", "kernel", "max_of", "min_of",
+    "opposite", "product_of", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
 ]
-
-# NUMBA_CPU_FEATURES can make Numba compile for another machine.
-FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
-AVX512 = FEATURES >= {"+avx512f", "+avx512dq", "+avx512vl", "+avx512bw"}
-#: Numbers computed at once. A chain of dependent instructions leaves most of a processor idle; two registers of
-#: float32, or four of float64, beside each other fill it, and more would not stay in registers.
-LANES = 32 if AVX512 else 16 if "+avx2" in FEATURES else 8
 
 F64, F32, I64, I32, I1 = ir.DoubleType(), ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
 WORD = ir.IntType(LANES)  # a mask as one word
 LETTER = {F64: "f64", F32: "f32", I64: "i64", I1: "i1"}
-
-#: What a helper of the kernels is compiled with: it becomes part of the kernel that calls it. The error model
-#: "numpy" gives infinities and NaN where Python would raise. No fast-math flag is set: they break NaN and infinity.
-function = njit(forceinline=True, error_model="numpy")
-
-
-def kernel(function):
-    """What a kernel is compiled with: kept on disk for other processes, where there is a place that can be written."""
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # Numba finds no place
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 # --- types ----------------------------------------------------------------------------------------------
@@ -197,19 +191,6 @@ def steps():
     return ir.Constant(vector(I64), list(range(LANES)))
 
 
-def call(builder, name, result, args):
-    """Call an LLVM function by its full name."""
-    kind = ir.FunctionType(result, [a.type for a in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-
-def operation(builder, name, args):
-    """Call an LLVM operation on numbers of one type, such as llvm.sqrt."""
-    kind = args[0].type
-    letters = f"v{kind.count}{LETTER[kind.element]}" if isinstance(kind, ir.VectorType) else LETTER[kind]
-    return call(builder, f"{name}.{letters}", kind, args)
-
-
 def by_register(builder, name, args, more):
     """Call a machine's own instruction on each 512 bits of the lanes."""
     item = args[0].type.element
@@ -275,12 +256,16 @@ def _answer_to_mask(context, builder, source, target, value):
 def _define(name, type_of, *cases):
     """Let an operator take lanes: `type_of` gives its signature or None, cases are (type, instruction)."""
 
-    @type_callable(name)
-    def typer(context):
-        return type_of
+    arity = type_of.__code__.co_argcount
+
+    @infer_global(name)
+    class Typing(AbstractTemplate):
+        key = name
+
+        def generic(self, args, kws):
+            return type_of(*args) if len(args) == arity else None
 
     for kind, emit in cases:
-        arity = type_of.__code__.co_argcount
 
         @lower_builtin(name, *[kind] * arity)
         def lower(context, builder, sig, args, emit=emit):
@@ -345,7 +330,7 @@ for _name, _instruction in (("and_", "and_"), ("or_", "or_"), ("xor", "xor")):
 _define(
     operator.neg,
     lambda a: signature(joined(a), joined(a)) if joined(a) else None,
-    (Lanes, lambda builder, a: builder.fneg(a)),
+    (Lanes, lambda builder, a: builder.fsub(constant(a.type, -0.0), a)),
     (Positions, lambda builder, a: builder.neg(a)),
 )
 _define(
@@ -356,12 +341,12 @@ _define(
 _define(
     abs,
     lambda a: signature(a, a) if isinstance(a, Lanes) else None,
-    (Lanes, lambda builder, a: operation(builder, "llvm.fabs", [a])),
+    (Lanes, lambda builder, a: operation(builder, "fabs", [a])),
 )
 
 
 def _of_numbers(name, doc, arity=1):
-    """A function of numbers of one precision that is an operation of LLVM's."""
+    """A function of numbers of one precision that is an operation of the machine."""
 
     def emit(*kinds):
         kind = joined(*kinds) or types.float64
@@ -379,11 +364,11 @@ def _of_numbers(name, doc, arity=1):
     return made
 
 
-sqrt = _of_numbers("llvm.sqrt", "The square root.")
-rint = _of_numbers("llvm.rint", "The nearest whole number, of two the even one.")
-floor = _of_numbers("llvm.floor", "The next whole number below.")
-copysign = _of_numbers("llvm.copysign", "|x| with the sign of y.", 2)
-fma = _of_numbers("llvm.fmuladd", "x y + z, rounded once where the machine has such an instruction.", 3)
+sqrt = _of_numbers("sqrt", "The square root.")
+rint = _of_numbers("rint", "The nearest whole number, of two the even one.")
+floor = _of_numbers("floor", "The next whole number below.")
+copysign = _of_numbers("copysign", "|x| with the sign of y.", 2)
+fma = _of_numbers("fma", "x y + z, rounded once where the machine has such an instruction.", 3)
 
 
 @intrinsic
@@ -474,13 +459,20 @@ min_of = _across("The smallest of all lanes; NaN if one is.", _extreme("<"))
 
 
 @intrinsic
-def _first_place(typingctx, found, places):
+def first_place(typingctx, found, places):
     """The smallest of the places where `found` holds; 0 where it holds nowhere."""
+    if found != MASK:
+        return signature(types.int64, types.boolean, types.int64), lambda context, builder, sig, args: builder.select(
+            builder.trunc(args[0], I1) if args[0].type != I1 else args[0], args[1], I64(0)
+        )
 
     def emit(context, builder, sig, args):
-        far = constant(vector(I64), (1 << 63) - 1)
-        name = f"llvm.vector.reduce.smin.v{LANES}i64"
-        first = call(builder, name, I64, [builder.select(args[0], args[1], far)])
+        first = builder.select(args[0], args[1], constant(vector(I64), (1 << 63) - 1))
+        while first.type.count > 1:
+            half = first.type.count // 2
+            a, b = (chosen(builder, first, range(at, at + half)) for at in (0, half))
+            first = builder.select(builder.icmp_signed("<", a, b), a, b)
+        first = builder.extract_element(first, I32(0))
         return builder.select(builder.icmp_signed("==", first, I64((1 << 63) - 1)), I64(0), first)
 
     return signature(types.int64, MASK, POSITIONS), emit
@@ -490,4 +482,4 @@ def _first_place(typingctx, found, places):
 def first_max(largest, places):
     """The largest of all lanes, and the first of its places."""
     top = max_of(largest)
-    return top, _first_place(largest == top, places)
+    return top, first_place(largest == top, places)

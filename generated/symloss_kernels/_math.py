@@ -9,8 +9,6 @@ has a branch where a lane could go another way than its neighbour: both sides ar
 
 from math import inf, nan
 
-from numba import types
-from numba.extending import overload
 from numpy import empty, float64
 
 from ._coefficients import (
@@ -53,8 +51,9 @@ from ._elementary import (
     sum_rest,
     tan,
 )
-from ._lanes import SINGLE, copysign, fma, function, kernel, rint, select, sqrt, wide
+from ._lanes import copysign, fma, function, kernel, rint, select, sqrt, wide
 from ._precision import (
+    add,
     exponent_of,
     in_float64,
     like,
@@ -63,6 +62,7 @@ from ._precision import (
     precise,
     scale2,
     split2,
+    tally,
     widened,
 )
 from ._special import (
@@ -110,43 +110,6 @@ atanh_wide_rest = polynomial(ATANH_WIDE64, ATANH_WIDE64)
 sinh_rest = polynomial(SINH32, SINH64)
 logcosh_rest = polynomial(LOGCOSH64, LOGCOSH64)
 expm1_minus_rest = polynomial(EXPM1_MINUS64, EXPM1_MINUS64)
-
-
-# --- sums -----------------------------------------------------------------------------------------------
-
-
-def add(total, carry, term):
-    """One step of a compensated sum: the new total, and the rounding errors so far.
-
-    Each step's own error is found without a branch (Knuth 1969). Terms of float32 need none of that: a
-    float64 total has 29 bits more than they have.
-    """
-    raise NotImplementedError
-
-
-@overload(add, jit_options={"forceinline": True, "error_model": "numpy"})
-def _add(total, carry, term):
-    if term == SINGLE:
-        return lambda total, carry, term: (total + wide(term), carry)
-
-    def compensated(total, carry, term):
-        new = total + term
-        back = new - total
-        return new, carry + ((total - (new - back)) + (term - back))
-
-    return compensated
-
-
-def tally(total, carry, term, inputs):
-    """A step of a sum over samples or a row: compensated, but for float32 inputs, whose sums need no more than float64."""
-    raise NotImplementedError
-
-
-@overload(tally, jit_options={"forceinline": True, "error_model": "numpy"})
-def _tally(total, carry, term, inputs):
-    if inputs.dtype == types.float32:
-        return lambda total, carry, term, inputs: (total + wide(term), carry)
-    return lambda total, carry, term, inputs: add(total, carry, term)
 
 
 @function

@@ -2,40 +2,28 @@
 # Don't edit: change those and generate again.
 """What functions of lanes are written with: constants, polynomials and bits of either precision."""
 
-from numba import types
-from numba.core.typing import signature
-from numba.extending import intrinsic, overload
-
 from ._lanes import (
-    AVX512,
     DOUBLE,
     F32,
     F64,
-    FEATURES,
     I32,
     I64,
-    LANES,
     POSITIONS,
     SINGLE,
     Lanes,
     by_register,
     constant,
-    ir,
     joined,
     number,
-    operation,
     vector,
     wide,
 )
+from ._numba import AVX512, FMA, LANES, intrinsic, ir, operation, overload, signature, types
 
 __all__ = [
-    "FMA", "by_precision", "exponent_of", "in_float64", "lanewise", "like", "narrow", "per_precision", "polynomial",
-    "precise", "scale2", "split2", "widened",
+    "add", "by_precision", "exponent_of", "in_float64", "lanewise", "like", "narrow", "per_precision", "polynomial",
+    "precise", "scale2", "split2", "tally", "widened",
 ]
-
-#: Whether x y + z is one instruction that rounds once.
-FMA = "+fma" in FEATURES
-
 
 def per_precision(single, double):
     """A constant that depends on the precision: `f(x)` is the one for x's."""
@@ -68,7 +56,7 @@ def polynomial(single, double):
             level = [constant(power.type, float(c)) for c in (single if kind == SINGLE else double)]
             while len(level) > 1:
                 pairs = [
-                    operation(builder, "llvm.fmuladd", [b, power, a])
+                    operation(builder, "fma", [b, power, a])
                     for a, b in zip(level[::2], level[1::2], strict=False)
                 ]
                 level = pairs + level[2 * len(pairs) :]
@@ -324,3 +312,40 @@ def in_float64(single, double):
 def precise(each):
     """A function that float32 lanes compute in float32; see `by_precision` for machines that can't."""
     return by_precision(each, each)
+
+
+# --- sums -----------------------------------------------------------------------------------------------
+
+
+def add(total, carry, term):
+    """One step of a compensated sum: the new total, and the rounding errors so far.
+
+    Each step's own error is found without a branch (Knuth 1969). Terms of float32 need none of that: a
+    float64 total has 29 bits more than they have.
+    """
+    raise NotImplementedError
+
+
+@overload(add, jit_options={"forceinline": True, "error_model": "numpy"})
+def _add(total, carry, term):
+    if term == SINGLE:
+        return lambda total, carry, term: (total + wide(term), carry)
+
+    def compensated(total, carry, term):
+        new = total + term
+        back = new - total
+        return new, carry + ((total - (new - back)) + (term - back))
+
+    return compensated
+
+
+def tally(total, carry, term, inputs):
+    """A step of a sum over samples or a row: compensated, but for narrower inputs than float64, whose sums need no more."""
+    raise NotImplementedError
+
+
+@overload(tally, jit_options={"forceinline": True, "error_model": "numpy"})
+def _tally(total, carry, term, inputs):
+    if inputs.dtype != types.float64:
+        return lambda total, carry, term, inputs: (total + wide(term), carry)
+    return lambda total, carry, term, inputs: add(total, carry, term)

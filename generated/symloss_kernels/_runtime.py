@@ -90,6 +90,7 @@ class Loss:
         self._load = load
         self._home = home
         self._kernels: Any = None
+        self._device: Any = None
         self._inputs = [entry.name for entry in info.inputs]
         self._found: dict[tuple[str, bool], Any] = {}
         self._plans: dict[str, _products.Plan] = {}
@@ -124,6 +125,8 @@ class Loss:
         """
         if (done := self._at_once("value", inputs, keywords)) is not None:
             return done[0]
+        if self._is_elsewhere(inputs, keywords):
+            return self._on_device("value", inputs, keywords)
         batch = self._prepare("value", inputs, keywords)
         values = None
         if batch.reduction == "none":
@@ -143,6 +146,8 @@ class Loss:
         """
         if (done := self._at_once("grad", inputs, keywords)) is not None:
             return done[1]
+        if self._is_elsewhere(inputs, keywords):
+            return self._on_device("grad", inputs, keywords)
         batch = self._prepare("grad", inputs, keywords)
         grads = self._buffers(batch, "grad", self._outs("out", batch.out, batch.shapes, batch.dtype))
         self._run("grad", batch, (batch.scale,), None, *grads)
@@ -155,10 +160,12 @@ class Loss:
         """
         if (done := self._at_once("value_and_grad", inputs, keywords)) is not None:
             return done
+        if self._is_elsewhere(inputs, keywords):
+            return self._on_device("value_and_grad", inputs, keywords)
         batch = self._prepare("value_and_grad", inputs, keywords)
         value_out, grad_out = None, batch.out
         if batch.reduction == "none" and batch.out is not None:
-            value_out, grad_out = _pair(batch.out, "(values, gradient)")
+            value_out, grad_out = _checks.pair(batch.out, "(values, gradient)")
             value_out = _checks.output("out[0]", value_out, batch.layout.samples, batch.dtype)
             outs = self._outs("out[1]", grad_out, batch.shapes, batch.dtype, value_out)
         else:
@@ -175,6 +182,8 @@ class Loss:
         """
         if (done := self._at_once("grad_and_hess", inputs, keywords)) is not None:
             return done[1]
+        if self._is_elsewhere(inputs, keywords):
+            return self._on_device("grad_and_hess", inputs, keywords)
         batch = self._prepare("grad_and_hess", inputs, keywords)
         grad_outs, hess_outs = self._two_outs(batch.out, batch.shapes, batch.dtype)
         grads = self._buffers(batch, "grad", grad_outs)
@@ -188,6 +197,8 @@ class Loss:
         `vector` is shaped like the prediction; with several predictions it is a tuple of such arrays, or a
         dict by name, and the result a named tuple. `out` is what `grad` takes.
         """
+        if self._is_elsewhere(inputs, keywords):
+            return self._on_device("hvp", inputs, keywords)
         batch = self._prepare("hvp", inputs, keywords)
         hvps = self._buffers(batch, "hvp", self._outs("out", batch.out, batch.shapes, batch.dtype))
         self._run("hvp", batch, (batch.scale,), None, *hvps)
@@ -324,6 +335,18 @@ class Loss:
             kernel = getattr(self._open(), f"{entry}_narrow" if narrow else entry)
             self._found[entry, narrow] = kernel
         return kernel, narrow
+
+    # Arrays of a GPU.
+
+    def _is_elsewhere(self, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+        """Whether an array lies in a GPU's memory."""
+        return any(map(_arrays.is_on_device, (*inputs, *keywords.values())))
+
+    def _on_device(self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """Do a call on the GPU whose arrays it is given."""
+        if self._device is None:
+            self._device = import_module(".cuda._runtime", __package__).DeviceLoss(self)
+        return self._device.call(entry, inputs, keywords)
 
     # Preparing.
 
@@ -500,27 +523,21 @@ class Loss:
             return [None] * len(self._predicted)
         if len(self._predicted) == 1 and not others:
             return [_checks.output(title, given, shapes[self._predicted[0]], dtype)]
-        titles = [title]
-        parts = [given]
-        if len(self._predicted) > 1:
-            names = [self._inputs[i] for i in self._predicted]
-            if not isinstance(given, (tuple, list)) or len(given) != len(names):
-                raise TypeError(f"`{title}` must be a tuple of {len(names)} arrays, ({', '.join(names)})")
-            titles, parts = [f"{title}.{name}" for name in names], list(given)
+        parts = _checks.out_parts(title, given, [self._inputs[i] for i in self._predicted])
         outs = [
             _checks.output(title, part, shapes[i], dtype)
-            for title, part, i in zip(titles, parts, self._predicted, strict=True)
+            for (title, part), i in zip(parts, self._predicted, strict=True)
         ]
         for i, out in enumerate(outs):
             if any(np.shares_memory(out, other) for other in (*others, *outs[:i])):
-                raise ValueError(f"`{titles[i]}` overlaps another output array; each output needs its own")
+                raise ValueError(f"`{parts[i][0]}` overlaps another output array; each output needs its own")
         return outs
 
     def _two_outs(
         self, given: Any, shapes: Sequence[tuple[int, ...]], dtype: np.dtype
     ) -> tuple[list[Any], list[Any]]:
         """The caller's arrays for gradient and Hessian diagonal."""
-        first, second = (None, None) if given is None else _pair(given, "(gradient, Hessian diagonal)")
+        first, second = (None, None) if given is None else _checks.pair(given, "(gradient, Hessian diagonal)")
         grads = self._outs("out[0]", first, shapes, dtype)
         return grads, self._outs("out[1]", second, shapes, dtype, *[out for out in grads if out is not None])
 
@@ -618,14 +635,3 @@ def _sum(terms: list[float]) -> float:
 def _restore(home: str, name: str) -> Loss:
     """The loss `name` of the package `home`."""
     return getattr(import_module(home), name)
-
-
-def _pair(given: Any, what: str) -> tuple[Any, Any]:
-    """The two parts of an `out`.
-
-    Raises:
-        TypeError: when there are not two.
-    """
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise TypeError(f"`out` must be a pair {what}; got {type(given).__name__}")
-    return given[0], given[1]

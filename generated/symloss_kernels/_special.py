@@ -8,8 +8,6 @@ Of float32 lanes all are computed in float64. Bessel functions and gamma itself 
 import math
 from math import inf, nan
 
-from numba import njit
-
 from ._coefficients import (
     DIGAMMA64,
     DIGAMMA_FAR64,
@@ -25,7 +23,7 @@ from ._coefficients import (
     TRIGAMMA_FAR64,
 )
 from ._elementary import exp_sum, log, log_parts, product_rest, sin, sum_rest, tan
-from ._lanes import any_lane, copysign, floor, fma, function, select
+from ._lanes import any_lane, copysign, floor, fma, function, scalar, select
 from ._precision import lanewise, polynomial, widened
 
 __all__ = [
@@ -235,9 +233,6 @@ def tetragamma(x):
 
 
 # --- one lane after another -----------------------------------------------------------------------------
-
-scalar = njit(error_model="numpy")
-
 
 @lanewise
 @scalar

@@ -7,12 +7,9 @@ the nearest cache, and results are copied back from one.
 """
 
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.core.typing import signature
-from numba.extending import intrinsic, overload
 
-from ._lanes import I1, I32, I64, LANES, LETTER, RUN, WORD, call, ir, run_parts
+from ._lanes import I1, I32, I64, LETTER, RUN, WORD, run_parts
+from ._numba import LANES, call, cgutils, intrinsic, ir, overload, signature, types
 
 __all__ = ["as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"]
 

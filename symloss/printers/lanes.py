@@ -57,9 +57,8 @@ RUNTIME = {
         "LANES", "any_lane", "first_max", "max_of", "min_of", "opposite", "product_of", "select", "sum_of",
         "wide",
     }),
-    "_memory": frozenset({
-        "add_to", "load", "load_wide", "occupied", "only", "put", "put_unless", "run", "within",
-    }),
+    "_memory": frozenset({"add_to", "load", "load_wide", "put", "put_unless"}),
+    "_runs": frozenset({"occupied", "only", "run", "within"}),
     "_tiles": frozenset({"as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
 }  # fmt: skip
 #: The name of the run of samples, or of the one sample.

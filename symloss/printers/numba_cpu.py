@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import chain
 from textwrap import wrap
 from typing import Any
@@ -22,7 +23,7 @@ from symloss.roles import Input, Loss
 from symloss.statements import expressions
 
 TEMPLATE = "kernels/loss.py.jinja"
-_DONE = {
+DONE = {
     "value": "The sum of weight * loss over the samples; `values` takes each sample's.",
     "grad": "The gradient of weight * loss, times `mean_scale`.",
     "value_and_grad": "The sum of weight * loss, with each sample's in `values`, and its gradient.",
@@ -51,16 +52,13 @@ def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
             suffix = "_narrow" if loss.dims and narrow else ""
             kernels.append(_kernel(program, body, suffix, flat and not narrow))
             used |= body.scalar.used
-    formula = "\n    ".join(
-        wrap(f"loss = {text(loss.formula)}", 104, break_long_words=False, break_on_hyphens=False)
-    )
     source = render(
         TEMPLATE,
         header=header,
         title=loss.title.rstrip("."),
-        formula=formula,
+        formula=formula_lines(loss),
         signature=loss.signature,
-        imports=_imports(used),
+        imports=import_lines(used, RUNTIME, ".."),
         kernels=kernels,
         has_rows=bool(loss.dims),
         is_flat=flat,
@@ -76,18 +74,31 @@ def _is_slow(program: Program) -> bool:
     return bool(program.before or program.after) or any(map(is_costly, parts))
 
 
-def _imports(used: set[str]) -> list[str]:
-    """The lines that import what the kernels use, one name a line where they don't fit into one."""
-    found = {module: used & names for module, names in RUNTIME.items()}
-    found["_math"] = used.difference(*RUNTIME.values())
+def formula_lines(loss: Loss) -> str:
+    """The formula of a loss as plain text, in lines that fit into a docstring."""
+    return "\n    ".join(
+        wrap(f"loss = {text(loss.formula)}", 104, break_long_words=False, break_on_hyphens=False)
+    )
+
+
+def import_lines(used: set[str], runtime: Mapping[str, frozenset[str]], package: str) -> list[str]:
+    """The lines that import what kernels use, one name a line where they don't fit into one.
+
+    Args:
+        used: names.
+        runtime: from modules to what is taken from them; the rest is in `_math`.
+        package: where the modules are, as dots.
+    """
+    found = {module: used & names for module, names in runtime.items()}
+    found["_math"] = used.difference(*runtime.values())
     lines: list[str] = []
     for module, names in sorted((module, names) for module, names in found.items() if names):
         ordered = sorted(names, key=lambda name: (not name.isupper(), name))
-        line = f"from ..{module} import {', '.join(ordered)}"
+        line = f"from {package}{module} import {', '.join(ordered)}"
         if len(line) <= 110:
             lines.append(line)
         else:
-            lines += [f"from ..{module} import (", *(f"    {name}," for name in ordered), ")"]
+            lines += [f"from {package}{module} import (", *(f"    {name}," for name in ordered), ")"]
     return lines
 
 
@@ -137,7 +148,7 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
     return {
         "name": program.entry + suffix,
         "arguments": _arguments(program),
-        "doc": _DONE[program.entry],
+        "doc": DONE[program.entry],
         "joined": _joined(program) if joined else "",
         "sizes": _sizes(program, body, [*lines, refused]),
         "narrow": body.narrow,

@@ -1,0 +1,182 @@
+"""The body of a CUDA kernel: the lines of `lanes.py`, shared among the threads of a team.
+
+What differs from a processor is who has which lanes: a row's entries are shared among the threads of a team,
+and what each found they combine. Results may be written over the inputs that they belong to, so single
+entries are read early, and all wait for each other before the first is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sympy import FiniteSet, Interval, S, Symbol
+
+from symloss.fusing import fused
+from symloss.index import Index
+from symloss.precision import Arithmetic
+from symloss.printers.lanes import SAMPLE, Body
+from symloss.program import Accumulator, Keep, Load, Loop, Program, Reduce, Statement, Store
+from symloss.roles import Input
+from symloss.statements import made, nested, symbols
+
+
+class DeviceBody(Body):
+    """Prints the statements of one Program for the threads of a GPU.
+
+    Args:
+        program: what to print, without matrix products.
+        chosen: in which precision.
+    """
+
+    def __init__(self, program: Program, chosen: Arithmetic) -> None:
+        self._tests = {i.name: test for i in program.loss.inputs if (test := _test(i))}
+        super().__init__(program, not program.loss.dims, chosen.load, chosen.wide_terms)
+        self._statements = self._ordered()
+
+    def lines(self) -> list[str]:
+        """The lines of one pass over a sample, or the samples of a thread."""
+        lines: list[str] = []
+        waits = bool(self.program.loss.dims)
+        for statement in self._statements:
+            if waits and any(isinstance(part, Store) for part in nested([statement])):
+                # Results may be written over what they are made of, once all have read what they all need.
+                self.scalar.used.add("together")
+                lines.append("together()")
+                waits = False
+            lines += self._statement(statement)
+        return lines
+
+    def _ordered(self) -> list[Statement]:
+        """The statements as they are printed: loops joined, single entries read as early as can be."""
+        statements = fused(self.program.body, self._alike)
+        if not self.program.loss.dims:
+            return statements
+        done: list[Statement] = []
+        for statement in statements:
+            place = len(done)
+            if isinstance(statement, Load):
+                needed = {symbol.name for index in statement.indices for symbol in symbols(index)}
+                makers = (n for n, earlier in enumerate(done) if needed & set(made([earlier])))
+                place = 1 + max(makers, default=-1)
+            done.insert(place, statement)
+        return [*self._scans(done), *done]
+
+    def _scans(self, statements: Sequence[Statement]) -> list[Statement]:
+        """Loops that read inputs only to test them: those whose rows aren't read whole in any case."""
+        parts = [part for s in statements for part in (s.body if isinstance(s, (Loop, Reduce)) else (s,))]
+        loads = [part for part in parts if isinstance(part, Load)]
+        scans: list[Statement] = []
+        for given in self.program.loss.inputs:
+            if given.name not in self._tests or any(_is_whole(load, given) for load in loads):
+                continue
+            loops = tuple(Index(f"at_{dim.lower()}", dim) for dim in given.dims)
+            load = Load(Symbol(f"tested_{given.name}", real=True), given.name, loops)
+            scans.append(Loop(loops, (load,)) if loops else load)
+        return scans
+
+    def works_in_place(self) -> bool:
+        """Whether an output may be written over the input that it belongs to, entry for entry.
+
+        Each entry must have been read before it is written, and by the thread that writes it.
+        """
+        if self.program.sparse:
+            return False  # a row is made zero first
+        written: set[str] = set()
+        for statement in self._statements:
+            parts = list(nested([statement]))
+            stores = [part for part in parts if isinstance(part, Store)]
+            for part in parts:
+                if not isinstance(part, Load):
+                    continue
+                own = [store for store in stores if store.output.endswith(f"_{part.source}")]
+                if any(store.indices != part.indices for store in own):
+                    return False
+                if any(name.endswith(f"_{part.source}") for name in written):
+                    return False
+            written |= {store.output for store in stores}
+        return True
+
+    # --- what differs from a processor --------------------------------------------------------------------
+
+    def _statement(self, statement: Statement) -> list[str]:
+        lines = super()._statement(statement)
+        is_loop = isinstance(statement, (Loop, Reduce))
+        if is_loop and any(isinstance(part, Keep) for part in nested([statement])):
+            self.scalar.used.add("together")  # others read what a thread keeps
+            lines.append("together()")
+        return lines
+
+    def _load(self, name: Any, source: str, indices: Sequence[Any]) -> list[str]:
+        given = next((i for i in self.program.loss.inputs if i.name == source), None)
+        if given is not None and given.kind == "label":
+            self._name(name, False)
+            self.scalar.used.add("label_at")
+            return [f"{name} = label_at({source}, {self._at(SAMPLE)}, {given.role.dims[0]})"]
+        lines = super()._load(name, source, indices)
+        whole = given is not None and _is_whole(Load(name, source, tuple(indices)), given)
+        if source in self._tests and whole and source not in self.tested:
+            self.tested.add(source)
+            self.scalar.used |= {"within", "nan"}
+            read = str(name)
+            if self.lane is not None:
+                read = f"within({self.lane}, {name}, nan)"
+            lines.append(f"refused = refused | {self._tests[source].replace('_', read)}")
+            self.scalar.used |= {"opposite"} if "opposite" in self._tests[source] else set()
+        return lines
+
+    def _tile(self, array: str, indices: Sequence[Any]) -> str:
+        return "None"
+
+    def _nest(self, loops: Sequence[Index], across: bool, inner: list[str]) -> list[str]:
+        lines = super()._nest(loops, across, inner)
+        if across:
+            self.scalar.used |= {"entry_start", "entry_step"}
+            self.scalar.used.discard("LANES")
+            index = loops[-1]
+            head = f"for {index.name}_start in range(0, {index.dim}, LANES):"
+            mine = f"for {index.name}_start in range(entry_start(), {index.dim}, entry_step()):"
+            lines = [line.replace(head, mine) for line in lines]
+        return lines
+
+    def _finish(self, a: Accumulator, across: bool) -> list[str]:
+        lines = super()._finish(a, across)
+        if across:  # the last line combines lanes; here, all lanes of the team
+            lines[-1] = f"{lines[-1].removesuffix(')')}, team)"
+        return lines
+
+    def _store(self, store: Store) -> list[str]:
+        lines = super()._store(store)
+        if lines and store.output in self.program.sparse and self.lane is None:
+            self.scalar.used.add("is_first")
+            return ["if is_first():", *(f"    {line}" for line in lines)]
+        return lines
+
+
+def _is_whole(load: Load, given: Input) -> bool:
+    """Whether a load reads, in its loop, every entry of an input."""
+    return (
+        load.source == given.name
+        and len(load.indices) == len(given.dims)
+        and all(isinstance(index, Index) for index in load.indices)
+        and len(set(load.indices)) == len(load.indices)
+    )
+
+
+def _test(given: Input) -> str:
+    """Whether a number, `_`, is outside an input's domain; empty where every number will do; labels aside."""
+    domain = given.domain
+    if given.kind == "label":
+        return ""
+    if isinstance(domain, FiniteSet):
+        known = " | ".join(["(_ != _)", *(f"(_ == {float(value)!r})" for value in sorted(domain))])
+        return f"opposite({known})"
+    if not isinstance(domain, Interval) or domain == S.Reals:
+        return ""
+    # An infinite end admits the infinity; NaN is never outside.
+    tests = []
+    if domain.start.is_finite:
+        tests.append(f"(_ {'<=' if domain.left_open else '<'} {float(domain.start)!r})")
+    if domain.end.is_finite:
+        tests.append(f"(_ {'>=' if domain.right_open else '>'} {float(domain.end)!r})")
+    return " | ".join(tests)
