@@ -64,7 +64,7 @@ def comparison(package: str, name: str) -> Any:
     """A compiled function of (first, last, step, worst) that tests the floats with these bits."""
     memory, width = import_module(f"{package}._memory"), import_module(f"{package}._lanes").LANES
     function = getattr(import_module(f"{package}._math"), name)
-    load, load_wide, put, run = memory.load, memory.load_wide, memory.put, memory.run
+    load, load_wide, put, run = memory.load, memory.load_wide, memory.put, import_module(f"{package}._runs").run
 
     @njit(nogil=True, error_model="numpy")
     def compare_all(bits, inputs, got, exact, first, last, step, worst):

@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 from symloss_kernels import _lanes, _math
 from symloss_kernels._lanes import LANES
-from symloss_kernels._memory import load, put, run
+from symloss_kernels._memory import load, put
+from symloss_kernels._runs import run
 from sympy import Basic, Symbol
 from sympy.core.parameters import distribute
 

@@ -133,7 +133,7 @@ def test_generate_own_specs(specs, tmp_path, monkeypatch):
 
 def test_generate_keeps_the_good_and_names_the_bad(specs, tmp_path):
     (specs / "bad.py").write_text(BAD)
-    result = run("generate", "--specs", specs, "--out", tmp_path / "made", "--target", "cpu", "--jobs", 1)
+    result = run("generate", "--specs", specs, "--out", tmp_path / "made", "--target", "kernels", "--jobs", 1)
     assert result.exit_code == 1
     assert "bad.py:6:" in result.stderr
     assert (tmp_path / "made" / "cpu" / "good.py").is_file()
@@ -142,7 +142,7 @@ def test_generate_keeps_the_good_and_names_the_bad(specs, tmp_path):
 
 def test_check_fails_with_a_diff(specs, tmp_path):
     out = tmp_path / "made"
-    arguments = ["generate", "--specs", specs, "--out", out, "--target", "cpu", "--jobs", 1]
+    arguments = ["generate", "--specs", specs, "--out", out, "--target", "kernels", "--jobs", 1]
     assert run(*arguments).exit_code == 0
     assert run(*arguments, "--check").exit_code == 0
     (out / "cpu" / "good.py").write_text("edited = 1\n")

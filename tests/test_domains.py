@@ -8,7 +8,7 @@ import symloss_kernels as sk
 from numba import njit
 from symloss_kernels._domains import first_other, first_outside, other_than, outside
 from symloss_kernels._lanes import LANES
-from symloss_kernels._memory import run
+from symloss_kernels._runs import run
 from sympy import Interval, log, oo
 
 import symloss

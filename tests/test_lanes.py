@@ -24,8 +24,9 @@ from symloss_kernels._lanes import (
     sum_of,
     wide,
 )
-from symloss_kernels._memory import load, put, run
+from symloss_kernels._memory import load, put
 from symloss_kernels._precision import exponent_of, lanewise, per_precision, polynomial, scale2, split2
+from symloss_kernels._runs import run
 
 compiled = njit(error_model="numpy")
 INF, NAN = float("inf"), float("nan")

@@ -11,8 +11,9 @@ import pytest
 import symloss_kernels as sk
 from assembly import X86, compiled, function, slow, work
 from numba import njit
-from symloss_kernels._lanes import FEATURES, LANES
-from symloss_kernels._memory import load, put, run
+from symloss_kernels._memory import load, put
+from symloss_kernels._numba import FEATURES, LANES
+from symloss_kernels._runs import run
 from sympy import Eq, Gt, Integer, Ne, Symbol, exp
 from test_contract import sample
 

@@ -21,7 +21,8 @@ from numba import njit
 from symloss_kernels import _math as functions
 from symloss_kernels._coefficients import ROOT
 from symloss_kernels._lanes import LANES, sum_of
-from symloss_kernels._memory import load, put, run, within
+from symloss_kernels._memory import load, put
+from symloss_kernels._runs import run, within
 
 from symloss.ulp import from_ordinal, to_ordinal, ulp, ulp_error
 

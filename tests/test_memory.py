@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numba import njit
 from symloss_kernels._lanes import LANES
-from symloss_kernels._memory import add_to, load, load_wide, occupied, only, put, put_unless, run, within
+from symloss_kernels._memory import add_to, load, load_wide, put, put_unless
+from symloss_kernels._runs import occupied, only, run, within
 from symloss_kernels._tiles import clear, fetch, flush, tile_of
 
 ROOT = Path(__file__).parent.parent

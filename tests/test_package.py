@@ -205,3 +205,39 @@ def test_a_kernels_hash_covers_all_that_it_compiles_in():
     assert found == set(_COMPILED_IN)
     for path in [KERNELS / "_domains.py", *(KERNELS / "cpu").glob("[a-z]*.py")]:
         assert "# It compiles in functions of the package, version " in path.read_text(), path.name
+
+
+def test_without_the_cuda_package_only_gpu_arrays_notice():
+    said = run("""
+import sys
+sys.modules["numba_cuda"] = None  # as if it weren't installed
+import numpy as np
+import symloss_kernels as sk
+
+class OnTheGpu:
+    __cuda_array_interface__ = {"shape": (2,), "typestr": "<f4", "data": (0, False), "version": 2}
+
+x = np.ones(2)
+assert sk.huber.value(x, x) == 0.0
+for inputs, keywords in (((OnTheGpu(), x), {}), ((x, OnTheGpu()), {}), ((x, x), {"weight": OnTheGpu()})):
+    for _ in range(2):
+        try:
+            sk.huber.grad(*inputs, **keywords)
+        except ImportError as error:
+            print(error)
+assert sk.huber.value(x, x) == 0.0
+""")
+    assert len(set(said.splitlines())) == 1
+    assert 'pip install "symloss[cuda]"' in said and "cu12" in said and "cu13" in said
+
+
+def test_the_cpu_needs_nothing_of_cuda():
+    said = run("""
+import sys
+import numpy as np
+import symloss_kernels as sk
+
+sk.softmax_cross_entropy.value_and_grad(np.zeros((2, 3)), np.zeros(2, int))
+print([name for name in sys.modules if "cuda" in name and "symloss" in name])
+""")
+    assert said.strip() == "[]"

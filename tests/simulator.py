@@ -1,0 +1,209 @@
+"""What tests do in a process that has Numba's CUDA simulator on: there, kernels are Python, thread by thread.
+
+`call(function, ...)` runs one of the functions below there, and raises here what it raises.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+
+@cache
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare)
+
+
+def _prepare() -> None:
+    from numba.core import types
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from numba.np.numpy_support import as_dtype
+
+    # Its threads wait for each other all the time: let them take turns more often than every 5 ms.
+    sys.setswitchinterval(1e-4)
+    # The first two threads that come to a shared array may each get one of their own, and never hear of each other.
+    lock = threading.Lock()
+
+    def array(self: Any, shape: Any, dtype: Any, alignment: Any = None) -> np.ndarray:
+        frame = sys._getframe(1)
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        kind = as_dtype(dtype) if isinstance(dtype, types.Type) else dtype
+        with lock:
+            if place not in self._allocations:
+                self._allocations[place] = np.empty(shape, kind)
+            return self._allocations[place]
+
+    FakeCUDAShared.array = array
+
+
+def call(function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
+    """The result of a function of this module, in the process of the simulator."""
+    before = os.environ.get("NUMBA_ENABLE_CUDASIM")
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"  # the process starts at the first submission
+    try:
+        return _process().submit(function, *args, **keywords).result()
+    finally:
+        if before is None:
+            del os.environ["NUMBA_ENABLE_CUDASIM"]
+        else:
+            os.environ["NUMBA_ENABLE_CUDASIM"] = before
+
+
+# --- in the simulator's process ---------------------------------------------------------------------------
+
+
+def over_there(given: Any) -> Any:
+    """The same with every NumPy array on the device."""
+    from numba import cuda
+
+    if isinstance(given, Mapping):
+        return {key: over_there(value) for key, value in given.items()}
+    if isinstance(given, (tuple, list)):
+        return tuple(map(over_there, given))
+    return cuda.to_device(given) if isinstance(given, np.ndarray) else given
+
+
+def back(result: Any) -> Any:
+    """The same with every device array as a NumPy array."""
+    if hasattr(result, "_fields"):
+        return tuple(map(back, result))
+    if isinstance(result, tuple):
+        return tuple(map(back, result))
+    return result.copy_to_host() if hasattr(result, "copy_to_host") else result
+
+
+class OnDevice:
+    """A loss whose arrays go to the device and come back."""
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = loss
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.loss, name)
+        if not callable(found):
+            return found
+        return lambda *inputs, **keywords: back(found(*over_there(inputs), **over_there(keywords)))
+
+
+def verified(name: str, dtype: str, count: int) -> tuple[list[str], list[str], list[str]]:
+    """Verify a loss: all its outputs, those that miss their bounds, and how.
+
+    The bounds are those of a processor and one ulp more.
+    """
+    import symloss_kernels as sk
+
+    from symloss.catalog import standard
+    from symloss.verify import Bounds, bounds, verify
+
+    loss = standard().loss(name)
+    limits = Bounds(*(bound + 1.0 for bound in bounds(loss, dtype)))
+    report = verify(loss, OnDevice(getattr(sk, name)), dtype, count=count, limits=limits)
+    missed = [row.output for row in report.rows if not row.passed]
+    return [row.output for row in report.rows], missed, list(map(str, report.failures))
+
+
+def called(name: str, calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
+    """The results of calls of a loss on the device, or the exceptions that they raise."""
+    import warnings
+
+    import symloss_kernels as sk
+
+    loss, results = OnDevice(getattr(sk, name)), []
+    for entry, inputs, keywords in calls:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            try:
+                results.append(getattr(loss, entry)(*inputs, **keywords))
+            except Exception as error:
+                results.append(error)
+        for warning in found:
+            if issubclass(warning.category, RuntimeWarning):
+                results[-1] = (results[-1], str(warning.message))
+    return results
+
+
+class Foreign:
+    """An array that says of itself only where its entries lie, as those of other libraries do."""
+
+    def __init__(self, array: np.ndarray, dtype: str = "", stream: int | None = None) -> None:
+        self.array, self.dtype = array, dtype or str(array.dtype)
+        described = dict(array.__array_interface__)
+        described["typestr"] = "<V2" if dtype == "bfloat16" else array.dtype.str
+        self.__cuda_array_interface__ = described | {"version": 3, "stream": stream}
+
+
+def views(name: str, entry: str, inputs: list[np.ndarray]) -> list[Any]:
+    """The results for inputs as they are, in Fortran order, reversed, and as every second of more entries."""
+    import symloss_kernels as sk
+
+    def spaced(x: np.ndarray) -> np.ndarray:
+        wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+        wide[..., ::2] = x
+        return wide[..., ::2]
+
+    layouts = (np.asarray, np.asfortranarray, lambda x: x[::-1].copy()[::-1], spaced)
+    return [back(getattr(getattr(sk, name), entry)(*map(Foreign, map(layout, inputs)))) for layout in layouts]
+
+
+def over_itself(name: str, entry: str, inputs: list[np.ndarray]) -> tuple[Any, np.ndarray]:
+    """What a call gives that writes its gradient over its first input, and what is in that then."""
+    import symloss_kernels as sk
+    from numba import cuda
+
+    given = [cuda.to_device(x) for x in inputs]
+    result = getattr(getattr(sk, name), entry)(*given, out=given[0])
+    assert (result[-1] if isinstance(result, tuple) else result) is given[0]
+    return back(result), given[0].copy_to_host()
+
+
+def in_half(name: str, inputs: list[np.ndarray], bits: bool) -> tuple[float, np.ndarray]:
+    """Value and gradient of 16-bit predictions, of which the second half are bfloat16's bits if `bits`."""
+    import symloss_kernels as sk
+
+    kind = "bfloat16" if bits else ""
+    out = Foreign(np.empty_like(inputs[0]), kind)
+    value, _ = getattr(sk, name).value_and_grad(Foreign(inputs[0], kind), *map(Foreign, inputs[1:]), out=out)
+    return value, out.array
+
+
+def later(name: str, entry: str, inputs: list[np.ndarray], keep: bool) -> list[str]:
+    """What a call that waits for nothing, the one after it, and the one after that raise."""
+    import gc
+
+    import symloss_kernels as sk
+    from numba import cuda
+
+    loss, said = getattr(sk, name), []
+    given = [cuda.to_device(x) for x in inputs]
+    fine = [cuda.to_device(np.zeros_like(x)) for x in inputs]
+    for i in range(3):
+        try:
+            getattr(loss, entry)(*(fine if i else given))
+            said.append("")
+        except Exception as error:
+            said.append(f"{type(error).__name__}: {error}")
+        if not keep:
+            given = fine
+            gc.collect()
+    return said
+
+
+def mixed(name: str, inputs: list[np.ndarray], place: int) -> str:
+    """What is said when one input stays on the host."""
+    import symloss_kernels as sk
+    from numba import cuda
+
+    given = [x if i == place else cuda.to_device(x) for i, x in enumerate(inputs)]
+    try:
+        getattr(sk, name).value(*given)
+    except TypeError as error:
+        return str(error)
+    return ""
