@@ -12,10 +12,12 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module, metadata
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from benchmarks.machine import version
 
 __all__ = ["ARCHITECTURES", "Code", "compile_all", "page"]
 
@@ -180,10 +182,10 @@ def page(codes: Sequence[Code]) -> str:
     by_kernel: dict[tuple[str, str, str], list[Code]] = {}
     for code in codes:
         by_kernel.setdefault((code.loss, code.entry, code.dtype), []).append(code)
-    linkers = [name for name in ("nvidia-nvjitlink-cu12", "nvidia-nvjitlink") if _is_there(name)]
+    linkers = [found for name in ("nvidia-nvjitlink-cu12", "nvidia-nvjitlink") if (found := version(name))]
     text = PAGE.format(
-        numba_cuda=metadata.version("numba-cuda"),
-        linker=metadata.version(linkers[0]) if linkers else "of unknown version",
+        numba_cuda=version("numba-cuda"),
+        linker=linkers[0] if linkers else "of unknown version",
         architectures=" and ".join(architectures),
     )
     for (loss, entry, dtype), found in by_kernel.items():
@@ -194,13 +196,6 @@ def page(codes: Sequence[Code]) -> str:
             f"| {one.wide_loads}, {one.wide_stores} |\n"
         )
     return text
-
-
-def _is_there(package: str) -> bool:
-    try:
-        return bool(metadata.version(package))
-    except metadata.PackageNotFoundError:
-        return False
 
 
 def main() -> None:

@@ -77,10 +77,12 @@ def _source(template: str) -> str:
 
 
 @cache
-def _inlined() -> str:
+def _inlined(on_device: bool) -> str:
     """A hash of what the kernels compile in: Numba's cache looks at the kernel's own file only."""
     names = [f"kernels/{name}.py.jinja" for name in _COMPILED_IN]
-    names += environment().list_templates(filter_func=lambda name: name.startswith("kernels/cuda/"))
+    if on_device:
+        names = [f"kernels/{name}.jinja" for name in _FOR_LANES]
+        names += environment().list_templates(filter_func=lambda name: name.startswith("kernels/cuda/"))
     return digest("".join(map(_source, names)))[:16]
 
 
@@ -118,7 +120,8 @@ def _package(entries: Sequence[Entry], package: str) -> Files:
 def _comment(template: str, spec: str = "") -> str:
     lines = header(template, spec).splitlines()
     if "@kernel" in _source(template):
-        lines.append(f"It compiles in functions of the package, version {_inlined()}.")
+        on_device = template == _DEVICE_LOSS or template.startswith("kernels/cuda/")
+        lines.append(f"It compiles in functions of the package, version {_inlined(on_device)}.")
     return "\n".join(f"# {line}" for line in lines)
 
 

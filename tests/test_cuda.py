@@ -308,3 +308,58 @@ def test_no_samples():
     compare("huber", calls, np.float32)
     (got,) = call(called, "huber", [("value", (X, X), {"weight": np.zeros(4)})])
     assert got[1].startswith("Mean of empty slice")
+
+
+# --- maxima and sums in one loop --------------------------------------------------------------------------
+
+
+def exact_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The loss for label 0 and its gradient, with digits to spare."""
+    from mpmath import mp, mpf
+
+    with mp.workdps(40):
+        values, grads = [], []
+        for row in logits:
+            powers = [mp.exp(mpf(float(x)) - mpf(float(row.max()))) for x in row]
+            total = mp.fsum(powers)
+            values.append(float(mp.log(total) + mpf(float(row.max())) - mpf(float(row[0]))))
+            grads.append([float(p / total) for p in powers])
+            grads[-1][0] = float(-mp.fsum(powers[1:]) / total)
+    return np.array(values), np.array(grads)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_rise_and_fall(dtype):
+    """A row that always rises has a new maximum at every step, and its sums are rescaled as often as can be."""
+    k = np.arange(1025)
+    rows = np.stack([1e-3 * k, 0.05 * k, 3.0 * k, 1e-3 * k[::-1], 0.9 * (k // 16), 50.0 * np.sin(k), 0.0 * k, 1e4 + 0.01 * k])
+    rows = np.concatenate([rows, np.where(k == 700, 800.0, np.float64(0.3 * np.sin(rows[:1])))]).astype(dtype)
+    label = np.zeros(len(rows), int)
+    values, grads = exact_softmax(rows)
+    calls = [(entry, (rows, label), {"reduction": "none"}) for entry in ("value", "grad")]
+    value, grad = call(called, "softmax_cross_entropy", calls)
+    tiny = np.finfo(dtype).smallest_normal
+    for got, wanted in ((value, values), (grad, grads)):
+        # As far as inputs with another last digit would have other results, results may have them too.
+        room = 9.0 * np.spacing(np.maximum(np.abs(wanted), tiny).astype(dtype)).astype(float)
+        reach = np.spacing(np.abs(rows).max(axis=1)).astype(float)
+        room += np.abs(wanted) * (reach if wanted.ndim == 1 else reach[:, None])
+        assert (np.abs(got - wanted) <= room).all()
+
+
+def test_rows_with_infinities_and_nan():
+    inf, nan = np.inf, np.nan
+    rows = np.array(
+        [[-inf] * 6, [-inf, -inf, 1.0, -inf, 2.0, -inf], [inf, 0, inf, 1, 2, 3], [0, 1, nan, 3, 4, 5], [1, 2, 3, 4, 5, inf], [nan] * 6,
+         [-inf, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, -inf]]
+    )  # fmt: skip
+    calls = [
+        (entry, (rows.astype(dtype), np.full(len(rows), label)), {"reduction": "none"})
+        for entry in ("value", "grad")
+        for dtype in (np.float32, np.float64)
+        for label in (0, 2)
+    ]
+    for (entry, inputs, keywords), got in zip(calls, call(called, "softmax_cross_entropy", calls), strict=True):
+        with np.errstate(all="ignore"):
+            wanted = getattr(sk.softmax_cross_entropy, entry)(*inputs, **keywords)
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)

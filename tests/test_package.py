@@ -203,8 +203,14 @@ def test_a_kernels_hash_covers_all_that_it_compiles_in():
         text = (KERNELS / f"{name}.py").read_text()
         wanted |= set(re.findall(r"^from \.(\w+) import", text, re.MULTILINE)) - found
     assert found == set(_COMPILED_IN)
-    for path in [KERNELS / "_domains.py", *(KERNELS / "cpu").glob("[a-z]*.py")]:
-        assert "# It compiles in functions of the package, version " in path.read_text(), path.name
+    cpu = [KERNELS / "_domains.py", *(KERNELS / "cpu").glob("[a-z]*.py")]
+    cuda = [KERNELS / "cuda" / "_steps.py", *(KERNELS / "cuda").glob("[a-z]*.py")]
+    versions = []
+    for paths in (cpu, cuda):
+        found = {re.search(r"functions of the package, version (\w+)\.$", path.read_text(), re.MULTILINE) for path in paths}
+        assert None not in found
+        versions.append({match[1] for match in found})
+    assert [len(version) for version in versions] == [1, 1] and versions[0] != versions[1]
 
 
 def test_without_the_cuda_package_only_gpu_arrays_notice():

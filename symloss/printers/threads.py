@@ -12,10 +12,13 @@ from typing import Any
 
 from sympy import FiniteSet, Interval, S, Symbol
 
+from symloss.errors import UnsupportedError
 from symloss.fusing import fused
 from symloss.index import Index
+from symloss.online import Online, online
 from symloss.precision import Arithmetic
 from symloss.printers.lanes import SAMPLE, Body
+from symloss.printers.scalar import PRODUCT
 from symloss.program import Accumulator, Keep, Load, Loop, Program, Reduce, Statement, Store
 from symloss.roles import Input
 from symloss.statements import made, nested, symbols
@@ -60,7 +63,7 @@ class DeviceBody(Body):
                 makers = (n for n, earlier in enumerate(done) if needed & set(made([earlier])))
                 place = 1 + max(makers, default=-1)
             done.insert(place, statement)
-        return [*self._scans(done), *done]
+        return [*self._scans(done), *online(done)]
 
     def _scans(self, statements: Sequence[Statement]) -> list[Statement]:
         """Loops that read inputs only to test them: those whose rows aren't read whole in any case."""
@@ -100,11 +103,76 @@ class DeviceBody(Body):
     # --- what differs from a processor --------------------------------------------------------------------
 
     def _statement(self, statement: Statement) -> list[str]:
+        if isinstance(statement, Online):
+            return self._online(statement)
         lines = super()._statement(statement)
         is_loop = isinstance(statement, (Loop, Reduce))
         if is_loop and any(isinstance(part, Keep) for part in nested([statement])):
             self.scalar.used.add("together")  # others read what a thread keeps
             lines.append("together()")
+        return lines
+
+    def _online(self, statement: Online) -> list[str]:
+        """A maximum and sums of exponentials below it, in one loop.
+
+        Sums are relative to a reference, which follows the maximum only when that is 1 above: what was summed
+        loses digits each time, and a factor e of its weight, so that little is lost in all.
+        """
+        largest, *sums = statement.accumulators
+        m, at, k = largest.name, largest.place, statement.loops[0]
+        if not self._across(statement.loops, [*statement.body, *statement.accumulators]):
+            raise UnsupportedError(f"the entries of {largest.term} don't lie in a row")
+        self.scalar.used |= {"any_lane", "exp", "finish", "first_max", "inf", "select", "shift"}
+        self.scalar.used |= {"sum_of", "tally", "wide", "within"}
+        data = self.program.loss.predictions[0].name
+        others = [a for a in sums if a.unless is not None]
+        lines = [f"{m}, {m}_base, {at} = -inf, -inf, -1"]
+        lines += [f"{a.name}, {a.name}_carry = 0.0, 0.0" for a in sums]
+        with self._lanes(k, True):
+            inner = self._all(statement.body)
+            entry = self.scalar.text(largest.term)
+            beaten = f"({m}_entry > {m}) | ({m}_entry != {m}_entry)"
+            inner += [
+                f"{m}_entry = within({k}, {entry}, -inf)",
+                f"{m}_beaten = {beaten} | (({at} < 0) & (within({k}, 1.0, 0.0) > 0.0))",
+                f"if any_lane({m}_beaten):",
+            ]
+            if others:  # what was the maximum is one of the others now
+                was = f"{m}_beaten & ({at} >= 0)"
+                inner.append(f"    {m}_was = wide(select({was}, exp(shift({m}, {m}_base)), 0.0))")
+            inner += [f"    {a.name} = {a.name} + {m}_was" for a in others]
+            inner += [
+                f"    {m} = select({m}_beaten, {m}_entry, {m})",
+                f"    {m}_far = ({m} > {m}_base + 1.0) | ({m} != {m})",
+                f"    {m}_ratio = wide(select({m}_far, exp(shift({m}_base, {m})), 1.0))",
+                f"    {m}_base = select({m}_far, {m}, {m}_base)",
+                f"    {at} = select({m}_beaten, {k}, {at})",
+            ]
+            for a in sums:
+                inner.append(f"    {a.name} = {a.name} * {m}_ratio")
+                inner.append(f"    {a.name}_carry = {a.name}_carry * {m}_ratio")
+            for name in (m, at):
+                self._name(name, True)
+            inner.append(f"{m}_term = exp(shift({entry}, {m}_base))")
+            for a in sums:
+                term = f"{m}_term" if a.term == 1 else f"{m}_term * {self.scalar.text(a.term, PRODUCT)}"
+                if a.unless is not None:
+                    term = f"select({k} == {at}, 0.0, {term})"
+                more = f"within({k}, {term}, 0.0), {data}"
+                inner.append(f"{a.name}, {a.name}_carry = tally({a.name}, {a.name}_carry, {more})")
+        lines += self._nest(statement.loops, True, inner)
+        lines.append(f"{m}_own, {at}_own = {m}, {at}")
+        lines.append(f"{m}, {at} = first_max({m}, {at}, team)")
+        if others:
+            own = f"({at}_own == {at}) | ({at}_own < 0)"
+            lines.append(f"{m}_was = select({own}, 0.0, wide(exp(shift({m}_own, {m}))))")
+        lines.append(f"{m}_ratio = wide(select({at}_own < 0, 0.0, exp(shift({m}_base, {m}))))")
+        for a in sums:
+            more = f" + {m}_was" if a in others else ""
+            total = f"finish({a.name}, {a.name}_carry) * {m}_ratio{more}"
+            lines.append(f"{a.name} = sum_of({total}, team)")
+        for name in (m, at, *(a.name for a in sums)):
+            self._name(name, False)
         return lines
 
     def _load(self, name: Any, source: str, indices: Sequence[Any]) -> list[str]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._numba import SIMULATED, cuda
 
-__all__ = ["Memory", "Place", "argument", "memory", "place_of", "to_host"]
+__all__ = ["Memory", "Place", "argument", "memory", "on_device_of", "place_of", "to_host"]
 
 #: How the bits of bfloat16 are passed to kernels.
 BITS = np.dtype(np.int16)
@@ -161,7 +162,7 @@ def place_of(arrays: Sequence[Memory]) -> Place:
     first = arrays[0].given
     if SIMULATED:
         return Place(first, 0, 0)
-    devices = sorted({_device(array) for array in arrays})
+    devices = sorted({_device(array.given) for array in arrays})
     if len(devices) > 1:
         raise ValueError(f"the arrays lie on several GPUs, {devices}; bring all to the same one")
     streams = list(dict.fromkeys(_stream(array) for array in arrays))
@@ -174,9 +175,14 @@ def place_of(arrays: Sequence[Memory]) -> Place:
     return Place(first, own, devices[0])
 
 
-def _device(array: Memory) -> int:
-    """The number of the GPU that an array lies on."""
-    library, given = _library(array.given), array.given
+def on_device_of(given: Any) -> Any:
+    """A context in which Numba works on the GPU that an array lies on."""
+    return nullcontext() if SIMULATED else cuda.gpus[_device(given)]
+
+
+def _device(given: Any) -> int:
+    """The number of the GPU that an array lies on, where it says so."""
+    library = _library(given)
     if library == "torch":
         return int(given.device.index)
     if library == "cupy":

@@ -43,7 +43,8 @@ BLOCKS = 8192
 #: From the longest row that they suit: threads of a team, and teams of a block. A thread takes LANES entries at a time, so a
 #: team of a quarter of a row's length reads it in one go. Rows up to a few per thread stay with a warp, whose threads
 #: exchange numbers without memory; a block's do so through shared memory and wait for each other, which longer rows repay.
-#: Blocks have 128 threads or more, so that the limit of blocks on a multiprocessor doesn't leave it half empty.
+#: Blocks have 128 threads or more, so that the limit of blocks on a multiprocessor doesn't leave it half empty, and no more
+#: than 256, so that every kernel can be launched: with 255 registers, the most that a thread may have, these have all.
 TEAMS = (
     (LANES, 1, 128),
     (2 * LANES, 2, 64),
@@ -51,9 +52,7 @@ TEAMS = (
     (8 * LANES, 8, 16),
     (16 * LANES, 16, 8),
     (256 * LANES, WARP, 4),
-    (2048 * LANES, 256, 1),
-    (8192 * LANES, 512, 1),
-    (float("inf"), 1024, 1),
+    (float("inf"), 256, 1),
 )
 
 

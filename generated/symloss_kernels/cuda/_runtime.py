@@ -21,7 +21,7 @@ import numpy as np
 from .. import _arrays, _checks
 from .._arrays import FULL, INT64, SHARED, Layout, is_on_device
 from . import _launch, _refusals, _steps
-from ._device import BITS, Memory, Place, argument, memory, place_of, to_host
+from ._device import BITS, Memory, Place, argument, memory, on_device_of, place_of, to_host
 from ._numba import ABSENT, SIMULATED
 
 __all__ = ["DeviceLoss"]
@@ -102,7 +102,9 @@ class DeviceLoss:
     def call(self, entry: str, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Do a call, whose inputs and keywords are as they were given."""
         _refusals.settle()
-        return _Call(self, entry, given, keywords).results()
+        like = next(x for x in (*given, *keywords.values()) if is_on_device(x))
+        with on_device_of(like):
+            return _Call(self, entry, given, keywords).results()
 
 
 class _Call:

@@ -210,9 +210,9 @@ def min_of(x, room):
 
 @function
 def first_max(largest, places, room):
-    """The largest of all lanes of a team, and the first of its places."""
+    """The largest of all lanes of a team, and the first of its places; a lane without a place has -1."""
     top = max_of(largest, room)
-    found = largest == top
+    found = (largest == top) & (places >= 0)
     at = team_min(select(any_lane(found), 1.0 * where_found(found, places), inf), room)
     return top, int(select(at < inf, at, 0.0))
 

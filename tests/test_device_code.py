@@ -1,0 +1,117 @@
+"""What the compiler makes of the CUDA kernels: they compile, spill nothing, and read and write 128 bits at a time."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+import symloss_kernels as sk
+
+from benchmarks.device_code import ARCHITECTURES, DTYPES, ENTRIES, Code, compile_all, page
+
+pytest.importorskip("numba_cuda", reason="the compiler comes with numba-cuda: pip install symloss[cuda]")
+pytest.importorskip("cuda.bindings.nvjitlink", reason="the linker comes with numba-cuda's cu12 and cu13 extras")
+
+LOSSES = sorted(sk.__all__)
+ELEMENTWISE = [name for name in LOSSES if not any(entry.core for entry in getattr(sk, name).info.inputs)]
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "cuda_code.md"
+#: Outputs of an entry point for each prediction.
+OUTPUTS = {"value": 0, "grad": 1, "value_and_grad": 1, "grad_and_hess": 2, "hvp": 1}
+
+
+@cache
+def codes(architecture: tuple[int, int], dtype: str) -> dict[tuple[str, str], Code]:
+    """Every kernel of a type; of 16-bit types, those of three losses."""
+    names = ["huber", "softmax_cross_entropy", "kl_divergence"] if "16" in dtype else []
+    return {(code.loss, code.entry): code for code in compile_all(architecture, names, [dtype])}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_compiles(architecture, dtype):
+    found = codes(architecture, dtype)
+    losses = {loss for loss, _ in found}
+    assert losses == (set(LOSSES) if "16" not in dtype else {"huber", "softmax_cross_entropy", "kl_divergence"})
+    assert len(found) == len(losses) * len(ENTRIES)
+    for code in found.values():
+        assert 16 <= code.registers <= 255 and code.instructions > 50, code
+        assert code.shared <= 4096, code  # so that it is registers that limit how many blocks run at once
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_element_wise_kernels_need_no_local_memory(architecture, dtype):
+    found = codes(architecture, dtype)
+    assert {code.loss: code.local for code in found.values() if not code.has_rows and code.local} == {}
+    assert {code.loss for code in found.values() if not code.has_rows} == set(ELEMENTWISE)
+
+
+@pytest.mark.parametrize(("dtype", "accesses"), [("float32", 1), ("float64", 2)])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_element_wise_kernels_use_accesses_of_128_bits(architecture, dtype, accesses):
+    """Four float32 are one access, four float64 two; the compiler may write a loop down twice."""
+    for (name, entry), code in codes(architecture, dtype).items():
+        if not code.has_rows:
+            inputs = len(getattr(sk, name).info.inputs)
+            least = inputs if entry in ("value", "value_and_grad") else 1  # of a constant curvature, inputs aren't read
+            assert code.wide_loads >= least * accesses, code
+            assert code.wide_stores >= OUTPUTS[entry] * accesses, code
+
+
+def test_rows_are_read_and_written_in_128_bits_too():
+    code = codes((9, 0), "float32")["softmax_cross_entropy", "value_and_grad"]
+    assert code.wide_loads >= 2 and code.wide_stores >= 1
+
+
+UNUSUAL = """
+from numba import cuda, types
+from numba.cuda import dispatcher
+
+class Device:
+    compute_capability = (9, 0)
+
+dispatcher.get_current_device = lambda: Device
+from symloss_kernels.cuda import _steps, huber, softmax_cross_entropy as softmax
+
+whole, real, absent = types.int64, types.float64, types.Tuple(())
+one, two = lambda kind: types.Array(kind, 1, "C"), lambda kind: types.Array(kind, 2, "C")
+single, double, word = types.float32, types.float64, one(types.int32)
+axes = lambda n: types.UniTuple(whole, n)
+cases = [
+    (_steps.total_of, two(double), one(double)),
+    (_steps.sum_of_weights, whole, one(types.boolean), two(double)),
+    *((_steps.copy_numbers, whole, one(kind), whole, axes(3), axes(3), one(kind)) for kind in (single, types.int16, types.float16)),
+    (_steps.copy_whole, whole, one(types.uint8), whole, axes(2), axes(2), one(whole)),
+    *((_steps.scatter, whole, one(kind), axes(3), axes(3), one(kind), whole) for kind in (double, types.int16)),
+    (_steps.sum_along, whole, one(double), axes(2), axes(2), whole, axes(1), axes(1), one(single)),
+    (_steps.fill, whole, real, one(single)),
+    (softmax.sum_of_weights, whole, one(types.uint64), absent, whole, two(double)),
+    # one prediction for all samples, whose gradient is a sum; unusual labels and weights; values of each sample
+    (softmax.grad, whole, one(single), one(whole), absent, absent, one(double), types.UniTuple(two(double), 1), word),
+    (softmax.value_and_grad, whole, two(single), one(types.uint8), one(single), whole, real, one(single), two(single), absent, word),
+    (huber.grad, whole, types.Array(single, 0, "C"), one(single), real, word, one(double), one(single)),
+    (huber.value_and_grad, whole, one(single), types.Array(single, 0, "C"), real, one(types.boolean), real, one(single), one(single), absent),
+]
+for kernel, *arguments in cases:
+    ptx, _ = cuda.compile_ptx(kernel.py_func, tuple(arguments), cc=(9, 0))
+    assert ".visible .entry" in ptx
+print(len(cases))
+"""
+
+
+def test_steps_and_unusual_arguments_compile():
+    done = subprocess.run([sys.executable, "-c", UNUSUAL], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["15"]
+
+
+def test_the_table_has_every_kernel():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (\w+) \|", RESULTS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert Counter(rows) == Counter((name, entry, dtype) for name in LOSSES for entry in ENTRIES for dtype in DTYPES)
+    some = list(codes((9, 0), "float32").values())[:3]
+    assert len(page(some).splitlines()) == len(page([]).splitlines()) + 3
