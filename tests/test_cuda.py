@@ -178,7 +178,7 @@ def test_python_numbers_and_parameters():
 def test_a_gradient_can_be_written_over_its_input(name, entry):
     if len(standard().loss(name).predictions) > 1:
         pytest.skip("one output array a prediction: see the test below")
-    for n, size in ((5, 10), (1, 33), (70, 2)):
+    for n, size in ((5, 10), (1, 33)):
         inputs = inputs_of(name, n, size, np.float32)
         result, written = call(over_itself, name, entry, inputs)
         wanted = getattr(sk, name).value_and_grad(*inputs) if entry == "value_and_grad" else getattr(sk, name).grad(*inputs)

@@ -70,10 +70,12 @@ def rows(samples: int, entries: int, most: int | None = None) -> Shape:
         most: how many teams there may be; None for no limit.
     """
     _, team, teams = next(line for line in TEAMS if entries <= line[0])
-    most = max(1, samples if most is None else min(samples, most))
-    # A limit counts teams of all blocks. The simulator's threads can only wait for all others of their block.
-    team, teams = (min(team, 2 * WARP), 1) if SIMULATED else (team, min(teams, _power_of_two(most)))
-    return Shape(max(1, min(-(-samples // teams), most // teams, BLOCKS)), team, teams)
+    most = samples if most is None else max(1, most)
+    if SIMULATED:  # its threads can only wait for all others of their block
+        team, teams = min(team, 2 * WARP), 1
+    else:  # a limit counts teams of all blocks; and a block has whole warps, which exchange numbers
+        teams = max(min(teams, _power_of_two(min(samples, most))), WARP // team)
+    return Shape(max(1, min(-(-samples // teams), -(-most // teams), BLOCKS)), team, teams)
 
 
 def sums(count: int) -> Shape:
