@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symloss_kernels._arrays import stretch
+from symloss_kernels._arrays import is_on_device, stretch
 
 
 @given(st.data())
@@ -29,3 +29,19 @@ def test_a_stretch_of_samples_is_views_of_them_in_their_order(data):
     assert len(parts) <= 2 * max(axes, 1)
     found = np.concatenate([part.reshape(-1, *core) for part in parts])
     np.testing.assert_array_equal(found, array.reshape(-1, *core)[start:stop])
+
+
+def tensor(is_cuda: bool):
+    """A stand-in for PyTorch's tensor that needs a gradient, which raises when it is asked for its interface."""
+
+    def refuse(self):
+        raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad.")
+
+    kind = type("Tensor", (), {"__module__": "torch", "is_cuda": is_cuda, "__cuda_array_interface__": property(refuse)})
+    return kind()
+
+
+def test_a_tensor_that_needs_a_gradient_is_an_array_too():
+    assert is_on_device(tensor(True))
+    assert not is_on_device(tensor(False))
+    assert not is_on_device(np.ones(2)) and not is_on_device(1.0)

@@ -97,7 +97,10 @@ def layout(inputs: Sequence[Input], shapes: Sequence[tuple[int, ...]]) -> Layout
 
 def is_on_device(given: Any) -> bool:
     """Whether something is an array in a GPU's memory, or what Numba's simulator has for one."""
-    return hasattr(given, "__cuda_array_interface__") or type(given).__module__.startswith("numba.cuda.simulator")
+    module = type(given).__module__
+    if module.partition(".")[0] == "torch" and hasattr(given, "is_cuda"):
+        return bool(given.is_cuda)  # asked for its interface, a tensor that needs a gradient raises a RuntimeError
+    return hasattr(given, "__cuda_array_interface__") or module.startswith("numba.cuda.simulator")
 
 
 def as_array(name: str, given: Any) -> np.ndarray:

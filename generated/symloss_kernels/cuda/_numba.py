@@ -74,6 +74,8 @@ elif SIMULATED:
 
         return cuda.jit(run)
 else:
+    import warnings
+
     from llvmlite import ir
     from numba import cuda
     from numba.cuda import cgutils
@@ -88,6 +90,9 @@ else:
     from numba.cuda.typeconv import Conversion
     from numba.cuda.typing import signature
     from numba.cuda.typing.templates import AbstractTemplate, infer_global
+
+    # Few samples make few blocks, and the last sum is made by one: nothing that the caller could change.
+    warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
 
     #: What a helper of the kernels is compiled with: it becomes part of the kernel that calls it.
     function = device = cuda.jit(device=True, forceinline=True)

@@ -60,6 +60,8 @@ class Refusal:
             elif not self._done.query():
                 return False
         refused = bool(self.word[0])
+        if refused and self._done is not None:
+            self._done.synchronize()  # blocks that are still at work would set the word of whoever has it next
         _free.append(self.word)
         if refused:
             self._inspect([reference() for reference in self._given])
