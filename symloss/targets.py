@@ -87,12 +87,16 @@ def _inlined(on_device: bool) -> str:
 
 
 def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
+    from symloss.lower import lower
+    from symloss.precision import arithmetic
     from symloss.printers import numba_cpu, numba_cuda
     from symloss.printers.describe import describe
+    from symloss.program import ENTRIES
 
     loss = derivation.loss
-    text, sparse = numba_cpu.module(derivation, _comment(_LOSS, loss.file))
-    on_device = numba_cuda.module(derivation, _comment(_DEVICE_LOSS, loss.file))
+    chosen = arithmetic(lower(derivation, entry) for entry in ENTRIES)
+    text, sparse = numba_cpu.module(derivation, _comment(_LOSS, loss.file), chosen)
+    on_device = numba_cuda.module(derivation, _comment(_DEVICE_LOSS, loss.file), chosen)
     entry = {"name": loss.name, "title": loss.title, "description": describe(derivation, sparse)}
     files = {
         f"cpu/{loss.name}.py": File(text, _LOSS, loss.file),

@@ -207,3 +207,56 @@ def mixed(name: str, inputs: list[np.ndarray], place: int) -> str:
     except TypeError as error:
         return str(error)
     return ""
+
+
+def placed(streams: list[int | None], libraries: list[str], devices: list[int]) -> Any:
+    """Where `place_of` would work on arrays, on a GPU: the stream, and which streams it has that one wait for."""
+    from types import SimpleNamespace
+
+    from symloss_kernels.cuda import _device
+
+    log: list[tuple[Any, ...]] = []
+
+    class Event:
+        def record(self, stream: Any) -> None:
+            log.append(("record", stream))
+
+        def wait(self, stream: Any) -> None:
+            log.append(("wait", stream))
+
+    stand_in = SimpleNamespace(
+        legacy_default_stream=lambda: "default",
+        external_stream=lambda handle: f"stream {handle}",
+        event=lambda timing: Event(),
+        get_current_device=lambda: SimpleNamespace(id=0),
+    )
+    arrays = []
+    for stream, library, device in zip(streams, libraries, devices, strict=True):
+        kind = type("Array", (Foreign,), {"__module__": library})
+        array = kind(np.zeros(3, np.float32), stream=stream)
+        array.device = SimpleNamespace(id=device)
+        array.gpu_data = SimpleNamespace(context=SimpleNamespace(device=SimpleNamespace(id=device)))
+        arrays.append(_device.memory("x", array))
+    before = _device.cuda, _device.SIMULATED
+    _device.cuda, _device.SIMULATED = stand_in, False
+    _device._numba_stream.cache_clear()
+    try:
+        return _device.place_of(arrays).stream, [stream for what, stream in log if what == "record"]
+    except ValueError as error:
+        return str(error)
+    finally:
+        _device.cuda, _device.SIMULATED = before
+        _device._numba_stream.cache_clear()
+
+
+def misplaced(name: str, inputs: list[np.ndarray]) -> str:
+    """What is said of an input that begins one byte off."""
+    import symloss_kernels as sk
+
+    room = np.zeros(inputs[0].nbytes + 1, np.uint8)[1:]
+    off = np.frombuffer(room.data, inputs[0].dtype)
+    try:
+        getattr(sk, name).value(Foreign(off), *map(Foreign, inputs[1:]))
+    except ValueError as error:
+        return str(error)
+    return ""

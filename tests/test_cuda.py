@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import symloss_kernels as sk
-from simulator import call, called, in_half, later, mixed, over_itself, verified, views
+from simulator import call, called, in_half, later, misplaced, mixed, over_itself, placed, verified, views
 from test_contract import ordinary
 from test_kernels import EXCEPTIONS, LOSSES, SLOW
 
@@ -262,6 +262,33 @@ def test_arrays_on_two_devices(place):
     inputs = inputs_of("huber", 3, 1, np.float32)
     name = ("prediction", "target")[place]
     assert f"`{name}` lies in the host's memory (ndarray)" in call(mixed, "huber", inputs, place)
+
+
+@pytest.mark.parametrize(
+    ("streams", "libraries", "own", "others"),
+    [
+        ([None, None], ["other", "other"], "default", []),
+        ([7, None], ["cupy", "other"], "stream 7", []),
+        ([7, 7, 9], ["cupy"] * 3, "stream 7", ["stream 9"]),
+        # The default stream counts where an array is Numba's, or names it: 1 is CUDA's own number of it.
+        ([None, 7], ["numba", "cupy"], "default", ["stream 7"]),
+        ([7, None], ["cupy", "numba"], "stream 7", ["default"]),
+        ([1, 7], ["cupy", "cupy"], "default", ["stream 7"]),
+        ([None, 7], ["other", "cupy"], "default", ["stream 7"]),
+    ],
+)
+def test_work_is_on_the_first_arrays_stream_after_that_of_the_others(streams, libraries, own, others):
+    assert call(placed, streams, libraries, [0] * len(streams)) == (own, others)
+
+
+def test_arrays_on_two_gpus():
+    assert "several GPUs, [0, 1]" in call(placed, [7, 7], ["cupy", "numba"], [0, 1])
+
+
+def test_an_address_between_entries():
+    assert "`prediction` has entries where none of their size can be read" in call(
+        misplaced, "huber", inputs_of("huber", 5, 1, np.float32)
+    )
 
 
 X = np.zeros((3, 4), np.float32)

@@ -16,13 +16,21 @@ from test_contract import flat, same_bits
 import symloss
 from symloss.derive import derive
 from symloss.lower import lower
+from symloss.precision import SINGLE_ARITHMETIC
 from symloss.printers.numba_cpu import module
-from symloss.program import Matrix, Program
+from symloss.program import ENTRIES, Matrix, Program
 from symloss.spec import Label, Prediction, Sum, Target, index, loss
 
 products = import_module("symloss_kernels._products")
 i, j, k, d, e = index("I"), index("J"), index("K"), index("D"), index("E")
 i_2, d_2 = index("I", "i_2"), index("D", "d_2")
+
+
+
+def printed(spec) -> str:
+    """The source of a spec's kernels."""
+    return module(derive(spec.trace()), "", dict.fromkeys(ENTRIES, SINGLE_ARITHMETIC))[0]
+
 
 # --- what is recognised -------------------------------------------------------------------------------------------
 
@@ -178,12 +186,12 @@ def test_sums_that_are_no_products(spec):
     found = program(spec)
     assert (found.before, found.after, found.factors) == ((), (), {})
     assert found == program(spec, found=False)
-    assert not {"value", "value_and_grad"} & set(listed(module(derive(spec.trace()), "")[0]))
+    assert not {"value", "value_and_grad"} & set(listed(printed(spec)))
 
 
 @pytest.mark.parametrize("spec", [case[0] for case in RECOGNISED], ids=of)
 def test_products_are_listed_in_the_printed_module(spec):
-    source = module(derive(spec.trace()), "")[0]
+    source = printed(spec)
     plans = listed(source)
     assert {"value", "value_and_grad"} <= set(plans)
     for entry, plan in plans.items():
@@ -199,7 +207,7 @@ def test_products_are_listed_in_the_printed_module(spec):
 
 
 def test_products_of_short_rows_stay_loops():
-    source = module(derive(gram.trace()), "")[0]
+    source = printed(gram)
     narrow = source[source.index("def value_narrow(") : source.index("def grad_narrow(")]
     assert "for d in range(D)" in narrow
     assert "a_by_a" not in narrow

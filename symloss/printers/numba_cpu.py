@@ -14,7 +14,7 @@ from symloss.derive import Derivation
 from symloss.emit import render
 from symloss.flat import is_flat
 from symloss.lower import lower
-from symloss.precision import arithmetic
+from symloss.precision import Arithmetic
 from symloss.printers.lanes import RUNTIME, Body
 from symloss.printers.scalar import is_costly
 from symloss.printers.text import text
@@ -32,8 +32,16 @@ DONE = {
 }
 
 
-def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
-    """The source of a loss's kernels, and the names of its sparse outputs."""
+def module(
+    derivation: Derivation, header: str, chosen: Mapping[str, Arithmetic]
+) -> tuple[str, tuple[str, ...]]:
+    """The source of a loss's kernels, and the names of its sparse outputs.
+
+    Args:
+        derivation: of the loss.
+        header: the comment that the source begins with.
+        chosen: from entry points to the arithmetic of float32 data.
+    """
     loss = derivation.loss
     # An element-wise loss has nothing but samples to put across lanes. Products of short rows aren't worth a
     # call.
@@ -41,7 +49,6 @@ def module(derivation: Derivation, header: str) -> tuple[str, tuple[str, ...]]:
     programs: dict[bool, list[Program]] = {
         narrow: [lower(derivation, entry, products=not narrow) for entry in ENTRIES] for narrow in schedules
     }
-    chosen = arithmetic(programs[True])
     flat = bool(loss.dims) and all(map(is_flat, programs[True]))
     kernels: list[dict[str, Any]] = []
     used: set[str] = {"kernel"}

@@ -7,12 +7,13 @@ row's entries otherwise.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from symloss.derive import Derivation
 from symloss.emit import render
 from symloss.lower import lower
-from symloss.precision import arithmetic
+from symloss.precision import Arithmetic
 from symloss.printers.numba_cpu import DONE, formula_lines, import_lines
 from symloss.printers.threads import DeviceBody
 from symloss.program import ENTRIES
@@ -33,11 +34,10 @@ RUNTIME = {
 }  # fmt: skip
 
 
-def module(derivation: Derivation, header: str) -> str:
-    """The source of a loss's kernels."""
+def module(derivation: Derivation, header: str, chosen: Mapping[str, Arithmetic]) -> str:
+    """The source of a loss's kernels; the arguments are those of the CPU's."""
     loss = derivation.loss
     programs = [lower(derivation, entry) for entry in ENTRIES]
-    chosen = arithmetic(programs)
     bodies = [DeviceBody(program, chosen[program.entry]) for program in programs]
     kernels = [_kernel(body) for body in bodies]
     used = {"kernel"}.union(*(kernel["used"] for kernel in kernels))

@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,8 +93,8 @@ def memory(name: str, given: Any) -> Memory:
                 "to the same device"
             ) from None
     size = np.dtype(described["typestr"]).itemsize
-    if any(stride % size for stride in described.get("strides") or ()):
-        raise ValueError(f"`{name}` has strides that are no multiples of its entries' size; copy it first")
+    if any(step % size for step in (described["data"][0] or 0, *(described.get("strides") or ()))):
+        raise ValueError(f"`{name}` has entries where none of their size can be read; copy it first")
     if described.get("mask") is not None:
         raise TypeError(f"`{name}` is a masked array, and its mask would be lost; pass weight=~mask")
     dtype = np.dtype(described["typestr"])
@@ -108,8 +109,8 @@ def memory(name: str, given: Any) -> Memory:
 
 def _library(given: Any) -> str:
     """What an array is of: "torch", "cupy", "numba" or ""."""
-    name = type(given).__module__.partition(".")[0]
-    return name if name in ("torch", "cupy", "numba") else ""
+    names = (kind.__module__.partition(".")[0] for kind in type(given).__mro__)
+    return next((name for name in names if name in ("torch", "cupy", "numba")), "")
 
 
 def _as_bits(given: Any) -> Any:
@@ -140,7 +141,7 @@ class Place(NamedTuple):
         if SIMULATED or library not in ("torch", "cupy"):
             if name == "bfloat16":
                 raise TypeError("only PyTorch has arrays of bfloat16 that this version can make")
-            return memory("out", cuda.device_array(shape, np.dtype(name)))
+            return memory("out", cuda.device_array(shape, np.dtype(name), stream=self.stream))
         module = sys.modules[library]
         if library == "torch":
             return memory("out", module.empty(shape, dtype=getattr(module, name), device=self.like.device))
@@ -162,12 +163,12 @@ def place_of(arrays: Sequence[Memory]) -> Place:
     first = arrays[0].given
     if SIMULATED:
         return Place(first, 0, 0)
-    devices = sorted({_device(array.given) for array in arrays})
+    devices = sorted({_device(array) for array in arrays})
     if len(devices) > 1:
         raise ValueError(f"the arrays lie on several GPUs, {devices}; bring all to the same one")
-    streams = list(dict.fromkeys(_stream(array) for array in arrays))
-    known = [stream for stream in streams if stream] or [0]
-    own, *others = (cuda.external_stream(stream) if stream else cuda.default_stream() for stream in known)
+    streams = [_stream(array) for array in arrays]
+    known = dict.fromkeys([streams[0] or DEFAULT, *(stream for stream in streams if stream is not None)])
+    own, *others = (_numba_stream(devices[0], stream) for stream in known)
     for other in others:
         event = cuda.event(timing=False)
         event.record(other)
@@ -177,24 +178,39 @@ def place_of(arrays: Sequence[Memory]) -> Place:
 
 def on_device_of(given: Any) -> Any:
     """A context in which Numba works on the GPU that an array lies on."""
-    return nullcontext() if SIMULATED else cuda.gpus[_device(given)]
+    return nullcontext() if SIMULATED else cuda.gpus[_device(memory("array", given))]
 
 
-def _device(given: Any) -> int:
+def _device(array: Memory) -> int:
     """The number of the GPU that an array lies on, where it says so."""
-    library = _library(given)
+    library, given = _library(array.given), array.given
     if library == "torch":
         return int(given.device.index)
     if library == "cupy":
         return int(given.device.id)
+    if library == "numba":
+        return int(given.gpu_data.context.device.id)
     return int(cuda.get_current_device().id)
 
 
-def _stream(array: Memory) -> int:
-    """The address of the stream that an array's next use belongs on; 0 for the default one."""
-    if _library(array.given) == "torch":
-        return int(sys.modules["torch"].cuda.current_stream(array.given.device).cuda_stream)
-    return int(array.stream or 0)
+#: The default stream, as CUDA itself numbers it where 0 would be no stream.
+DEFAULT = 1
+
+
+def _stream(array: Memory) -> int | None:
+    """The stream that makes an array's entries, and on which its next use belongs; None where the array doesn't say."""
+    library = _library(array.given)
+    if library == "torch":
+        return int(sys.modules["torch"].cuda.current_stream(array.given.device).cuda_stream) or DEFAULT
+    if array.stream is None:
+        return DEFAULT if library == "numba" else None
+    return int(array.stream) or DEFAULT
+
+
+@lru_cache(maxsize=64)
+def _numba_stream(device: int, stream: int) -> Any:
+    """A stream as Numba has it: the same object each time, by which Numba finds its configuration of a launch."""
+    return cuda.legacy_default_stream() if stream == DEFAULT else cuda.external_stream(stream)
 
 
 class _Described:

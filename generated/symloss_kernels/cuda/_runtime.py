@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import _arrays, _checks
 from .._arrays import FULL, INT64, SHARED, Layout, is_on_device
+from .._info import Input
 from . import _launch, _refusals, _steps
 from ._device import BITS, Memory, Place, argument, memory, on_device_of, place_of, to_host
 from ._numba import ABSENT, SIMULATED
@@ -29,6 +30,7 @@ __all__ = ["DeviceLoss"]
 #: From a prediction's type to the types of numbers that its kernels take.
 _NARROW = frozenset({"float16", "bfloat16", "float32"})
 _PRECISIONS = _NARROW | {"float64"}
+_WEIGHT = Input("weight", "weight")
 #: How many bytes the sums of teams may take, for outputs that samples share, or the teams' own arrays.
 ROOM = 1 << 26
 
@@ -124,38 +126,48 @@ class _Call:
         entries = loss.info.inputs
         named = [(e.name, x) for e, x in zip(entries, given, strict=True)]
         weight, vector = options.get("weight"), options.get("vector")
-        like = next((x for _, x in named if is_on_device(x)), None)
-        if like is None:
-            first = next(name for name, x in (*options.items(), ("out", self.out)) if x is not None)
+        arrays = [memory(name, x) for name, x in named if is_on_device(x)]
+        if not arrays:
+            first = next(name for name, x in options.items() if is_on_device(x))
             raise TypeError(f"`{first}` is a GPU array and the inputs are not; bring all to the same device")
-        self.arrays = [self._memory(name, x, like) for name, x in named]
+        parts = _checks.vector_parts(vector, self._names()) if entry == "hvp" else []
+        vectors = [memory(title, part) for title, part in parts]
+        weight = memory("weight", weight) if is_on_device(weight) else weight
+        others = [memory("out", x) for x in _leaves(self.out) if is_on_device(x)]
+        others += [weight] if isinstance(weight, Memory) else []
+        self.where: Place = place_of([*arrays, *vectors, *others])
+        self.arrays = [self._memory(entry_, x) for entry_, x in zip(entries, given, strict=True)]
         self.predicted = [self.arrays[i] for i in loss._predicted]
         self.type_name = self._precision(named)
         self.is_narrow = self.type_name in _NARROW
         self.shapes = tuple(array.shape for array in self.arrays)
         self.fit: Layout = loss._layout(self.shapes)
-        weight = None if weight is None else self._memory("weight", weight, like)
-        self.where: Place = place_of([*self.arrays, *([] if weight is None else [weight])])
-        self.reads = list(self.arrays)
         for array, entry_ in zip(self.arrays, entries, strict=True):
             self._admit(entry_.name, entry_.kind, array)
-        if entry == "hvp":
-            vectors = self._vectors(vector, like)
-            self.reads += vectors
-        self.weight = None if weight is None else self._weights(weight)
+        self._check_vectors([title for title, _ in parts], vectors)
+        self.reads = [*self.arrays, *vectors]
+        self.weight = None if weight is None else self._weights(self._memory(_WEIGHT, weight))
         if self.weight is not None:
             self.reads.append(self.weight)
         self.refusal: _refusals.Refusal | None = None
 
     # Checking.
 
-    def _memory(self, name: str, given: Any, like: Any) -> Memory:
-        """Where an input lies; a Python number is brought to the device."""
-        if isinstance(given, (bool, int, float)):
-            import numba.cuda
+    def _names(self) -> list[str]:
+        """The names of the predictions."""
+        return [self.loss._inputs[i] for i in self.loss._predicted]
 
-            return memory(name, numba.cuda.to_device(np.array(given)))
-        return memory(name, given)
+    def _memory(self, entry: Input, given: Any) -> Memory:
+        """Where an input lies; a Python number is written on the device, where nobody has to wait for it."""
+        if isinstance(given, Memory):
+            return given
+        if not isinstance(given, (bool, int, float)):
+            return memory(entry.name, given)
+        if entry.kind in ("target", "weight") or type(given) is float:
+            made = self.where.empty((), np.float64)
+            self.fill(made, float(given))
+            return made
+        raise TypeError(f"`{entry.name}` is {given!r}, a number of the host; give an array that lies where the others do")
 
     def _precision(self, named: Sequence[tuple[str, Any]]) -> str:
         """The type of the predictions, which is that of the results.
@@ -181,19 +193,12 @@ class _Call:
         if ("f" if array.is_bfloat16 else array.dtype.kind) not in kinds:
             raise TypeError(f"`{name}` has dtype {array.type_name}; expected {expected}")
 
-    def _vectors(self, given: Any, like: Any) -> list[Memory]:
-        """The vectors of a Hessian-vector product."""
-        names = [self.loss._inputs[i] for i in self.loss._predicted]
-        parts = _checks.vector_parts(given, names)
-        found = []
-        for (title, part), prediction in zip(parts, self.predicted, strict=True):
-            array = memory(title, part)
-            if array.shape != prediction.shape:
-                name = names[len(found)]
-                raise ValueError(f"`{title}` has shape {array.shape}; expected that of `{name}`, {prediction.shape}")
-            self._admit(title, "vector", array)
-            found.append(array)
-        return found
+    def _check_vectors(self, titles: Sequence[str], vectors: Sequence[Memory]) -> None:
+        """Refuse vectors that aren't shaped as their predictions, or not of numbers."""
+        for title, vector, name, prediction in zip(titles, vectors, self._names(), self.predicted, strict=False):
+            if vector.shape != prediction.shape:
+                raise ValueError(f"`{title}` has shape {vector.shape}; expected that of `{name}`, {prediction.shape}")
+            self._admit(title, "vector", vector)
 
     def _weights(self, array: Memory) -> Memory:
         """The weights, one entry a sample."""
@@ -359,9 +364,9 @@ class _Call:
             parts = (None, None) if given is None else _checks.pair(given, "(gradient, Hessian diagonal)")
             groups = [("out[0]", parts[0]), ("out[1]", parts[1])]
         outputs = []
-        names = [self.loss._inputs[i] for i in self.loss._predicted]
         for title, part in groups:
-            for i, (name, one) in zip(self.loss._predicted, _checks.out_parts(title, part, names), strict=True):
+            parts = _checks.out_parts(title, part, self._names())
+            for i, (name, one) in zip(self.loss._predicted, parts, strict=True):
                 outputs.append(_Output(self, name, self.shapes[i], i, one))
         self._refuse_overlaps([values, *outputs] if wants_values else outputs)
         return values, outputs
@@ -472,6 +477,11 @@ def _spread(array: Memory) -> tuple[Any, int]:
     size = array.dtype.itemsize
     low, high = array.span
     return argument(array._replace(pointer=low), ((high - low) // size,)), (array.pointer - low) // size
+
+
+def _leaves(given: Any) -> list[Any]:
+    """All arrays of an `out`."""
+    return [x for part in given for x in _leaves(part)] if isinstance(given, (tuple, list)) else [given]
 
 
 def _is_short(array: Memory) -> bool:
