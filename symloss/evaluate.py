@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import sympy
@@ -27,6 +27,7 @@ from symloss.hyperdual import (
     HyperDual,
     add,
     divide,
+    finite,
     flags,
     lift,
     make,
@@ -86,16 +87,24 @@ SUPPORTED: frozenset[type] = frozenset(
 
 
 class State:
-    """One evaluation: inputs (by name: a number, or a flat list), sizes, indices, what is remembered."""
+    """One evaluation: inputs (by name: a number, or a flat list), sizes, indices, what is remembered.
 
-    __slots__ = ("index", "inputs", "memo", "sizes", "strides")
+    `limits` names the parameters that have a value for which the spec names a limit.
+    """
+
+    __slots__ = ("index", "inputs", "limits", "memo", "sizes", "strides")
 
     def __init__(
-        self, inputs: Mapping[str, Any], strides: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]
+        self,
+        inputs: Mapping[str, Any],
+        strides: Mapping[str, tuple[int, ...]],
+        sizes: Mapping[str, int],
+        limits: Set[str] = frozenset(),
     ) -> None:
         self.inputs = inputs
         self.strides = strides
         self.sizes = sizes
+        self.limits = limits
         self.index: dict[Any, int] = {}
         self.memo: dict[Any, Any] = {}
 
@@ -176,7 +185,7 @@ class _Compiler:
         if isinstance(expr, (BooleanTrue, BooleanFalse)):
             truth = bool(expr)
             return lambda s: truth
-        if kind in _RELATIONS or isinstance(expr, (sympy.And, sympy.Or, sympy.Not)):
+        if kind in _RELATIONS or isinstance(expr, (sympy.And, sympy.Or, sympy.Not, sympy.ITE)):
             return self.condition(expr)
         raise UnsupportedError(f"the oracle has no function `{kind.__name__}`, which is in {expr}")
 
@@ -232,7 +241,7 @@ class _Compiler:
     def product(self, expr: Expr) -> Closure:
         """A product, as masks, the other factors, and one denominator."""
         top, bottom = 1, 1
-        masks: list[Closure] = []
+        masks: list[tuple[Closure, frozenset[str]]] = []
         factors: list[Closure] = []
         below: list[Closure] = []
         fixed_below: list[Closure] = []
@@ -245,17 +254,21 @@ class _Compiler:
             elif self.moves(arg):
                 factors.append(self.build(arg))
             else:
-                masks.append(self.build(arg))
+                masks.append((self.build(arg), frozenset(symbol.name for symbol in arg.free_symbols)))
+        above = [*(mask for mask, _ in masks), *factors]
 
         def run(s: State) -> Any:
             result: Any = top
             denominator: Any = bottom
             for factor in fixed_below:
                 denominator = multiply(denominator, factor(s))
-            for mask in masks:
+            for mask, names in masks:
                 value = mask(s)
                 if value == 0 and denominator != 0:
                     flags.lost |= type(value) is not int
+                    if not s.limits.isdisjoint(names):
+                        tops, bottoms = [f(s) for f in above], [f(s) for f in below]  # all, for their flags
+                        flags.open |= not (all(map(_is_finite, tops)) and all(map(value_of, bottoms)))
                     return value
                 result = multiply(result, value)
             for factor in factors:
@@ -311,8 +324,11 @@ class _Compiler:
         return run
 
     def condition(self, expr: Any) -> Closure:
-        """A relation, or relations joined by And, Or, Not."""
+        """A relation, or relations joined by And, Or, Not; ITE is what SymPy makes of Eq(Piecewise(...), 0)."""
         parts = [self.build(arg) for arg in expr.args]
+        if isinstance(expr, sympy.ITE):
+            test, yes, no = parts
+            return lambda s: yes(s) if test(s) else no(s)
         if isinstance(expr, sympy.And):
             return lambda s: all(part(s) for part in parts)
         if isinstance(expr, sympy.Or):
@@ -346,6 +362,11 @@ class _Compiler:
             return total
 
         return run
+
+
+def _is_finite(x: Any) -> bool:
+    """Whether a number is finite, with its derivatives."""
+    return all(map(finite, (x.v, x.d1, x.d2, x.d12))) if type(x) is HyperDual else finite(x)
 
 
 def _remember(run: Closure, free: tuple[ix.Index, ...], key: int) -> Closure:

@@ -270,6 +270,7 @@ def divide(a: Any, b: Any) -> Any:
         if type(a) is not HyperDual:
             return quotient(a, b)
         if not b:
+            flags.open |= not a.v  # the value is 0/0, whatever the derivatives are
             return multiply(a, quotient(1, b))
         return HyperDual(*(ZERO if part is ZERO else quotient(part, b) for part in (a.v, a.d1, a.d2, a.d12)))
     inverse = lift(b, *RECIPROCAL)

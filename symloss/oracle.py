@@ -8,7 +8,8 @@ along it and once along the vector. Nothing here uses the derivation that it is 
 Inputs are exact: a float is the number that it holds, a float32 too. What the formula leaves open:
 
 - A product with a zero factor is zero (0 log 0 = 0, masks), even if another factor is infinite or
-  undefined. log 0 is -inf, c/0 is inf with the sign of c, 0/0 is undefined.
+  undefined. log 0 is -inf, c/0 is inf with the sign of c, 0/0 is undefined. A factor that is zero because a
+  parameter has a value at which the spec names a limit is no mask: there such a product is singular.
 - Piecewise is lazy, and its derivative is that of the branch that is taken.
 - Subgradients are those of least norm: d|x| = 0 at 0; a power such as sqrt at 0 has derivative 0 where
   the inner derivative is 0 (the norm of the zero vector); a Max or Min over an index shares its derivative
@@ -16,8 +17,9 @@ Inputs are exact: a float is the number that it holds, a float32 too. What the f
   derivative that is not finite at such a point is undefined.
 - Where the formula is singular (0 * inf or 0/0 that depends on a prediction, an infinite derivative), the
   result is the limit from inside the predictions' domain, found by moving the predictions that are on the
-  boundary (all of them, if none is) by 1e-150 and 1e-220 in several directions. It is infinite if it
-  grows, and undefined if the directions disagree. A limit that the spec names for a parameter's value
+  boundary (all of them, if none is) by 1e-150 and 1e-220 of the smallest number among the inputs and
+  parameters (of 1, if none is smaller) in several directions. It is infinite if it grows, and undefined if
+  the directions disagree. A limit that the spec names for a parameter's value
   comes first.
 - Undefined results are NaN.
 
@@ -45,7 +47,8 @@ from symloss.roles import Input, LabelIndex, Loss
 __all__ = ["SUPPORTED", "Oracle", "evaluate_expr"]
 
 START, SAFE, LIMIT = 40, 700, 3000
-#: How far predictions are moved to find a limit, and digits that hold 1 less such a step.
+#: How far predictions are moved to find a limit, as a part of the smallest number that there is, so that no
+#: step is beside a target of 1e-200 what 1 is; and digits that hold 1 less such a part.
 STEPS, LIMIT_START = ("1e-150", "1e-220"), 500
 AGREEMENT = mpf("1e-25")
 #: Far below the smallest subnormal: 5e-324 / 1e30.
@@ -190,7 +193,7 @@ class Oracle:
             near = []
             for step in STEPS:
                 moves = {place: (weight, step) for place, weight in direction.items()}
-                start = START if sample.huge else max(LIMIT_START, sample.digits)
+                start = START if sample.huge else LIMIT_START + sample.digits - START
                 near.append(_settle(partial(compute, moves), sample.huge, start).value)
             found.append(_trend(*near))
             if found[-1] != found[-1] or not (found[-1] == found[0] or _agree(found[-1], found[0])):
@@ -213,10 +216,10 @@ def _trend(far: Any, near: Any) -> Any:
     """Where a sequence goes, from two of its terms."""
     if far != far or near != near:
         return NAN
-    if not mp.isfinite(near) or _agree(far, near):
-        return near
     if abs(near) < abs(far) * mpf("1e-30"):
         return mpf(0)
+    if not mp.isfinite(near) or _agree(far, near):
+        return near
     if abs(near) > abs(far):
         return INF if near > 0 else -INF
     return NAN
@@ -242,7 +245,10 @@ class _Sample:
             self.values[given.name] = [_plain(x) for x in array.ravel()]
         self.parameters = {p.name: float(point.get(p.name, p.default)) for p in loss.parameters}
         self.huge = any(abs(x) > HUGE for values in self.values.values() for x in values)
-        self.digits = _digits(START, (x for values in self.values.values() for x in values))
+        self.limits = {name for name, value, _ in loss.limits if self.parameters[name] == float(value)}
+        numbers = [x for values in self.values.values() for x in values]
+        self.digits = _digits(START, numbers)
+        self.smallest = min(abs(x) for x in (1, *numbers, *self.parameters.values()) if x != 0 and x == x)
 
     def seed(self, wrt: str, at: tuple[int, ...], kind: str, vector: Mapping[str, Any] | None) -> None:
         """Choose the two directions of the hyper-dual numbers."""
@@ -264,7 +270,7 @@ class _Sample:
             numbers = [_number(x) for x in self.values[given.name]]
             for (name, i), (weight, step) in (moves or {}).items():
                 if name == given.name:
-                    numbers[i] = make(numbers[i]) + make(mpf(step) * weight)
+                    numbers[i] = make(numbers[i]) + make(mpf(step) * self.smallest * weight)
             for (name, i), (first, second) in self.seeds.items():
                 if name == given.name:
                     direction = second if type(second) is int else _number(second)
@@ -273,7 +279,7 @@ class _Sample:
         for name, value in self.parameters.items():
             number = mpf(value)
             inputs[name] = int(number) if number == int(number) else number
-        return State(inputs, self.strides, self.sizes)
+        return State(inputs, self.strides, self.sizes, self.limits)
 
     def directions(self) -> Iterator[dict[tuple[str, int], int]]:
         """Ways into the domain: for the predictions on its boundary, or, if none is, for all of them."""

@@ -11,7 +11,7 @@ import sympy
 from mpmath import mp, mpf
 from sympy import Abs, Eq, Interval, Piecewise, Symbol, exp, log, sqrt
 
-from symloss.atoms import LogSumExp, MaxShare, sigmoid
+from symloss.atoms import LogSumExp, MaxShare, ratio0, sigmoid
 from symloss.catalog import standard
 from symloss.errors import UnsupportedError
 from symloss.index import Delta, Entry, Index
@@ -265,6 +265,74 @@ def test_a_named_limit_holds_where_the_formula_is_singular():
     assert same(oracle.evaluate("value", {"prediction": 3.0, "a": 2.0}), 4)
 
 
+@pytest.mark.parametrize("r", [3.0, 0.0, 1e200, -1e-9])
+def test_each_of_two_named_limits_holds_also_where_a_factor_is_zero_there(r):
+    """At alpha = 2 the factor 2 - alpha is 0, and r^2 / (2 - alpha) infinite or 0/0."""
+
+    @loss(
+        limits={
+            "alpha": {
+                0: lambda prediction: log(1 + prediction**2 / 2),
+                2: lambda prediction: prediction**2 / 2,
+            }
+        }
+    )
+    def barron(prediction: Prediction, alpha: Interval(-sympy.oo, 2) = 1):
+        b = 2 - alpha
+        return b / alpha * ((prediction**2 / b + 1) ** (alpha / 2) - 1)
+
+    oracle = Oracle(barron.trace())
+    with mp.workdps(900):
+        x = mpf(r)
+        wanted = {
+            2.0: (x**2 / 2, x, 1),
+            0.0: (mp.log1p(x**2 / 2), 2 * x / (2 + x**2), (4 - 2 * x**2) / (2 + x**2) ** 2),
+            1.0: (mp.sqrt(1 + x**2) - 1, x / mp.sqrt(1 + x**2), (1 + x**2) ** mpf("-1.5")),
+        }
+    for alpha, numbers in wanted.items():
+        point = {"prediction": r, "alpha": alpha}
+        for kind, number in zip(("value", "grad", "hess"), numbers, strict=True):
+            got = oracle.evaluate(kind, point, None if kind == "value" else "prediction")
+            assert same(got, number, "1e-24"), (alpha, kind, got, number)
+
+
+def test_a_zero_factor_is_a_mask_at_a_named_limit_too_where_nothing_degenerates():
+    @loss(limits={"a": {0: lambda prediction: 0 * prediction}})
+    def scaled(prediction: Prediction, a: NonNegative = 1):
+        return a * prediction**2
+
+    assert same(at_scalar(scaled, "value", {"prediction": 3.0, "a": 0.0}, "prediction"), 0)
+    assert same(at_scalar(scaled, "hess", {"prediction": 3.0, "a": 0.0}, "prediction"), 0)
+
+
+@pytest.mark.parametrize("small", [1e-140, 1e-200, 1e-290, 5e-324])
+def test_steps_towards_a_limit_are_small_beside_the_smallest_input(small):
+    q, p = [0, 1, 0, 0], [small, 1, small, 0]
+    with mp.workdps(60):
+        assert same(row(jensen, "value", q, p), mpf(small) * mp.log(2))
+    assert [row(jensen, "grad", q, p, at) for at in (0, 2)] == [-INF, -INF]
+    assert same(row(jensen, "grad", q, p, 1), 0)
+    assert same(row(jensen, "grad", q, p, 3), mp.log(2) / 2, "1e-15")
+
+    @loss
+    def cross_entropy(prediction: Prediction.over(UNIT), target: Target.over(UNIT)):
+        return -(target * log(prediction) + (1 - target) * log(1 - prediction))
+
+    for target, wanted in ((small, -INF), (0.0, 1)):
+        point = {"prediction": 0.0, "target": target}
+        assert same(at_scalar(cross_entropy, "grad", point, "prediction"), wanted)
+
+
+def test_a_small_parameter_makes_the_steps_small_too():
+    @loss
+    def ratio(prediction: Prediction.over(Interval(0, 1)), c: NonNegative = 1):
+        return (prediction + prediction**2 * log(prediction)) / (prediction + c)
+
+    with mp.workdps(60):
+        wanted = 1 / mpf(1e-250)
+    assert same(at_scalar(ratio, "grad", {"prediction": 0.0, "c": 1e-250}, "prediction"), wanted)
+
+
 def test_products_sums_and_labels():
     @loss
     def mixed(prediction: Prediction["K"], label: Label["K"]):
@@ -336,6 +404,9 @@ def test_expressions_of_other_stages():
     x = Symbol("x", real=True)
     assert same(evaluate_expr(sigmoid(-x), {"x": 40.0}), "4.248354255291588977281e-18", "1e-20")
     assert same(evaluate_expr(Piecewise((1, Eq(x, 2)), (x, True)), {"x": 2.0}), 1)
+    twice = ratio0(ratio0(x, x + Abs(x)), x)  # whether a case is 0 depends on the case
+    assert same(evaluate_expr(twice, {"x": 4.0}), 0.125)
+    assert same(evaluate_expr(twice, {"x": 0.0}), 0)
 
 
 def test_a_term_that_cancels_away_at_few_digits_is_found():
