@@ -6,7 +6,7 @@ from sympy import Add, Dummy, Expr, Mul, cancel, factor_terms, fraction, togethe
 from sympy.core.parameters import distribute
 
 from symloss.atoms import ratio0
-from symloss.index import Binder, Entry, rewrite, substitute
+from symloss.index import Binder, Entry, substitute
 
 
 def cancels_to(expr: Expr) -> Expr:
@@ -49,18 +49,21 @@ def _same_sign(terms: tuple[Expr, ...] | list[Expr]) -> bool:
 
 
 def _plain(expr: Expr) -> tuple[Expr, dict[Expr, Expr]]:
-    """`expr` as a rational function of plain symbols, and the way back."""
+    """`expr` as a rational function of plain symbols, and the way back.
+
+    What isn't rational gets a name as a whole, from the outside in: a name in place of something inside a
+    binder or a function would lie in what another name stands for, and never come back.
+    """
     names: dict[Expr, Expr] = {}
 
     def flatten(node: Expr) -> Expr:
         if isinstance(node, ratio0):
-            return node.args[0] / node.args[1]
+            return flatten(node.args[0]) / flatten(node.args[1])
         if isinstance(node, (Entry, Binder)) or node.is_Function:
             sign = {"nonnegative": True} if node.is_nonnegative else {"real": True}
             if node.is_positive:
                 sign = {"positive": True}
             return names.setdefault(node, Dummy(f"e{len(names)}", **sign))
-        return node
+        return node.func(*map(flatten, node.args)) if node.args else node
 
-    plain = rewrite(expr, flatten)
-    return plain, {name: node for node, name in names.items()}
+    return flatten(expr), {name: node for node, name in names.items()}

@@ -9,7 +9,7 @@ Each rewrite is a `Step`; the documentation prints them. Nothing calls SymPy's `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sympy import Abs, Add, Eq, Expr, FiniteSet, Function, Piecewise, S, Symbol
@@ -19,7 +19,7 @@ from sympy.core.parameters import distribute
 
 from symloss import atoms as a
 from symloss.differentiate import Form, diagonal, differentiate, direction, partial, written
-from symloss.index import Delta, Entry, Index, Max, Min, rewrite, substitute, walk
+from symloss.index import Delta, Entry, Index, Max, Min, Size, rewrite, substitute, walk
 from symloss.matching import Rule, Shape, negated
 from symloss.roles import Input, Loss
 from symloss.rules import GUARD, LIFT, STABILISE
@@ -85,6 +85,7 @@ def derive(loss: Loss) -> Derivation:
 
     Raises:
         UnsupportedError: for a function that can't be differentiated.
+        AssertionError: when a rewrite has gone wrong, and left a symbol that nothing gives a value to.
     """
     with distribute(False):
         trail = _Trail()
@@ -105,6 +106,8 @@ def derive(loss: Loss) -> Derivation:
         for given, place, form in gradients:
             along = differentiate(written(form), direction(vectors))
             outputs.append(_output("hvp", given, place, written(form), along, trail))
+        for output in outputs:
+            _check_symbols(output, loss, vectors)
         names = {_apply(LIFT, part, "lift", "", _Trail()): name for part, name in loss.names.items()}
         return Derivation(
             loss, lifted, tuple(outputs), tuple(trail.steps), tuple(_kinks(lifted, loss)), names
@@ -214,6 +217,22 @@ def _output(
     why = "through the atoms, each delta contracted against its sum"
     derived = trail.add("differentiate", name, "chain rule", why, before, written(form))
     return Output(kind, given.name, place, derived, _assemble(form, name, trail))
+
+
+def _check_symbols(output: Output, loss: Loss, vectors: Mapping[Symbol, Symbol]) -> None:
+    """Refuse an output that has a symbol which is no input, parameter, size, vector or index of its own."""
+    known = {item.symbol for item in loss.inputs} | {item.symbol for item in loss.parameters}
+    known |= set(output.indices)
+    if output.kind == "hvp":
+        known |= set(vectors.values())
+    for expr in (output.derived, output.expr):
+        unknown = {symbol for symbol in expr.free_symbols - known if not isinstance(symbol, Size)}
+        if unknown:
+            raise AssertionError(
+                f"the derivation of `{output.name}` of `{loss.name}` left "
+                f"{', '.join(f'`{name}`' for name in sorted(map(str, unknown)))}, which is no input, "
+                f"parameter, size or index of the output: {expr}"
+            )
 
 
 def _once(form: Form) -> Form:

@@ -39,6 +39,11 @@ LIFT: tuple[Rule | Shape, ...] = (
         a.sigmoid(x),
         "exp(x)/(1 + exp(x)) is infinity over infinity",
     ),
+    Shape(
+        "sigmoid in a power",
+        s.find_sigmoid_power,
+        "the power overflows even earlier than the exponential in it",
+    ),
     Shape("softmax", s.find_softmax, "exp overflows above 709; shifted by the maximum it can't"),
     Rule("sigmoid of tanh", 1 + tanh(x), 2 * a.sigmoid(2 * x), "cancels where tanh is near -1"),
     Shape("erfc", s.find_erfc, "1 - erf(x) and 2 - erfc(x) lose every digit where they are small"),
@@ -63,6 +68,11 @@ LIFT: tuple[Rule | Shape, ...] = (
     Shape("log sum exp", s.find_logsumexp, "exp overflows above 709; shifted by the maximum it can't"),
     Shape(
         "log softmax", s.find_log_softmax, "the logarithm of a share that rounds to 0 or 1 is -infinity or 0"
+    ),
+    Shape(
+        "power of a share",
+        s.find_share_power,
+        "a share rounds to 0 below -745, where a power of it is far from 0",
     ),
     Rule("cosh", exp(x) + exp(-x), 2 * cosh(x), "one function for two"),
     Rule("sinh", exp(x) - exp(-x), 2 * sinh(x), "the two cancel near 0"),
@@ -116,6 +126,12 @@ STABILISE: tuple[Rule | Shape, ...] = (
     Shape(
         "share of a total", s.find_share_of_total, "a share near 1 times the total cancels against the entry"
     ),
+    Shape("common factor", s.find_common_factor, "what all terms of a sum share belongs before the bracket"),
+    Shape(
+        "root over itself",
+        s.find_root_over_itself,
+        "the derivative of sqrt(p) - sqrt(q) is 0/0 where both are 0; as a sum its terms have limits",
+    ),
     Shape("centred", s.find_centred, "an entry less the mean of all cancels where one share is near 1"),
     Shape("own direction", s.find_own_direction, "what is projected away needn't be computed"),
     Shape(
@@ -130,6 +146,11 @@ STABILISE: tuple[Rule | Shape, ...] = (
 
 #: Applied last: guards, behind which other rules can't see.
 GUARD: tuple[Rule | Shape, ...] = (
+    Shape(
+        "share in a case",
+        s.find_share_in_case,
+        "p - 1 loses every digit where p is near 1; in its own case it is the complement",
+    ),
     Shape("0 times a power", s.find_zero_times_power, "0 times infinity is NaN, and its limit here is 0"),
 )
 

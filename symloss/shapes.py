@@ -11,6 +11,7 @@ from sympy import (
     Expr,
     Integer,
     Mul,
+    Piecewise,
     Pow,
     Rational,
     S,
@@ -20,6 +21,7 @@ from sympy import (
     erf,
     erfc,
     exp,
+    floor,
     gamma,
     log,
     loggamma,
@@ -27,6 +29,7 @@ from sympy import (
     sqrt,
     tanh,
 )
+from sympy.core.parameters import distribute
 
 from symloss import atoms as a
 from symloss.algebra import cancels_to, one_sign_fraction
@@ -37,23 +40,82 @@ from symloss.matching import negated, unify
 
 
 def find_softmax(node: Expr) -> Expr | None:
-    """exp(b at t) / Sum(exp(b))."""
+    """exp(b at t) / Sum(exp(b)), its powers and products, also where exp(b) stands in a sum of its own."""
     if not node.is_Mul:
         return None
-    for top in node.args:
-        if not isinstance(top, exp):
+    for bottom in node.args:
+        if not (bottom.is_Pow and isinstance(bottom.base, Sum) and bottom.exp.is_negative):
             continue
-        for bottom in node.args:
-            if bottom.is_Pow and isinstance(bottom.base, Sum) and bottom.exp.is_negative:
-                total = bottom.base
-                if not isinstance(total.body, exp):
-                    continue
-                body = total.body.args[0]
-                place = unify(body, total.indices, top.args[0])
-                if place is not None:
-                    left = [arg for arg in node.args if arg is not top and arg is not bottom]
-                    return Mul(a.Softmax(body, total.indices, place), total ** (bottom.exp + 1), *left)
+        total = bottom.base
+        if not isinstance(total.body, exp):
+            continue
+        for top in node.args:
+            base, power = (top, S.One) if isinstance(top, exp) else top.as_base_exp()
+            if base == total or not (power.is_Integer and power.is_positive):
+                continue
+            (body,), indices = base.open() if isinstance(base, Sum) else ((base,), ())
+            found = _shares(body, total)
+            if found is None:
+                continue
+            shares, count = found
+            if count * power != 1 and not (-bottom.exp - count * power).is_nonnegative:
+                continue
+            left = [arg for arg in node.args if arg is not top and arg is not bottom]
+            shares = Sum(shares, *indices) if indices else shares
+            return Mul(shares**power, total ** (bottom.exp + count * power), *left)
     return None
+
+
+def _shares(body: Expr, total: Sum) -> tuple[Expr, Expr] | None:
+    """A product with softmax entries in place of its exponentials, and how many times it was divided by
+    `total`, the sum of the row's exponentials."""
+    if isinstance(body, Piecewise):
+        cases, counts = [], set()
+        for value, test in body.args:
+            if value == 0:
+                cases.append((S.Zero, test))
+                continue
+            found = _shares(value, total)
+            if found is None:
+                return None
+            cases.append((found[0], test))
+            counts.add(found[1])
+        return (Piecewise(*cases), counts.pop()) if len(counts) == 1 else None
+    for factor in Mul.make_args(body):
+        if isinstance(factor, exp):
+            found = _shares_of_exponent(factor.args[0], total)
+            return None if found is None else (body / factor * found[0], found[1])
+    return None
+
+
+def _shares_of_exponent(exponent: Expr, total: Sum) -> tuple[Expr, Expr] | None:
+    """exp(n b at t + ...) as softmax^n ..., and how many they are; None where something else is in it."""
+    row, indices = total.body.args[0], total.indices
+    with distribute(True):
+        left, shares, count = exponent.expand(), S.One, S.Zero
+        for place in _places(row, indices, exponent):
+            own = substitute(row, dict(zip(indices, place, strict=True))).expand().as_coefficients_dict()
+            have = left.as_coefficients_dict()
+            copies = min(floor(have[term] / number) for term, number in own.items())
+            if copies < 1:
+                continue
+            left -= Add(*(copies * number * term for term, number in own.items()))
+            shares *= a.Softmax(row, indices, place) ** copies
+            count += copies
+    return (shares, count) if left == 0 else None
+
+
+def _places(row: Expr, indices: tuple[Index, ...], node: Expr) -> list[tuple[Expr, ...]]:
+    """Where a row could be read in `node`: every way in which one of its entries stands there."""
+    found: dict[tuple[Expr, ...], None] = {}
+    others = sorted(node.atoms(Entry), key=str)
+    for entry in sorted(row.atoms(Entry), key=str):
+        for other in others:
+            if other.base == entry.base:
+                where = dict(zip(entry.indices, other.indices, strict=True))
+                if set(indices) <= set(where):
+                    found[tuple(where[i] for i in indices)] = None
+    return [place for place in found if all(isinstance(i, Index) for i in place)]
 
 
 def find_logsumexp(node: Expr) -> Expr | None:
@@ -78,6 +140,13 @@ def find_log_softmax(node: Expr) -> Expr | None:
                 if place is not None:
                     left = [arg for arg in node.args if arg is not term and arg is not other]
                     return Add(-sign * a.LogSoftmax(rest.body, rest.indices, place), *left)
+    return None
+
+
+def find_share_power(node: Expr) -> Expr | None:
+    """softmax^a, with an exponent that isn't a whole number: exp(a log softmax)."""
+    if node.is_Pow and isinstance(node.base, a.Softmax) and not node.exp.is_Integer:
+        return exp(node.exp * a.LogSoftmax(*node.base.args))
     return None
 
 
@@ -157,12 +226,12 @@ def find_complement(node: Expr) -> Expr | None:
     if not node.is_Add:
         return None
     for term in node.args:
-        powers = [f.base for f in Mul.make_args(term) if f.is_Pow and f.exp.is_Integer and f.exp > 1]
+        powers = [f.base for f in Mul.make_args(term) if f.is_Pow and (f.exp.free_symbols or f.exp > 1)]
         for factor in (*Mul.make_args(term), *powers):
             other = complement(factor)
             if other is None:
                 continue
-            whole = negated(term / factor)
+            whole = negated(_over(term, factor))
             left = list(node.args)
             left.remove(term)
             if all(_take(left, part) for part in Add.make_args(whole)):
@@ -178,6 +247,17 @@ def find_complement(node: Expr) -> Expr | None:
     return None
 
 
+def _over(term: Expr, divisor: Expr) -> Expr:
+    """A product over one of its factors; SymPy leaves p^(a + 1) / p as it is."""
+    factors = list(Mul.make_args(term))
+    for place, factor in enumerate(factors):
+        base, power = factor.as_base_exp()
+        if base == divisor:
+            factors[place] = base ** (power - 1)
+            return Mul(*factors)
+    return term / divisor
+
+
 def _take(args: list[Expr], part: Expr) -> bool:
     """Remove `part` from the list, if it is there."""
     if part in args:
@@ -187,6 +267,29 @@ def _take(args: list[Expr], part: Expr) -> bool:
 
 
 # --- lifting: functions of one number -----------------------------------------------------------------------
+
+
+def find_sigmoid_power(node: Expr) -> Expr | None:
+    """(1 + exp(x))^-n as sigmoid(-x)^n, and exp(n x) sigmoid(-x)^m as sigmoid(x)^n sigmoid(-x)^(m - n)."""
+    if node.is_Pow and node.exp.could_extract_minus_sign() and node.base.is_Add and len(node.base.args) == 2:
+        one, other = node.base.args
+        if one == 1 and isinstance(other, exp):
+            return a.sigmoid(negated(other.args[0])) ** -node.exp
+    if not node.is_Mul:
+        return None
+    for top in node.args:
+        if not isinstance(top, exp):
+            continue
+        for factor in node.args:
+            share, power = factor.as_base_exp()
+            if not isinstance(share, a.sigmoid) or not power.is_Integer:
+                continue
+            inner = negated(share.args[0])
+            copies = top.args[0] / inner
+            if copies.is_Integer and 0 < copies <= power:
+                left = [arg for arg in node.args if arg is not top and arg is not factor]
+                return Mul(a.sigmoid(inner) ** copies, share ** (power - copies), *left)
+    return None
 
 
 def _root(square: Expr) -> Expr | None:
@@ -438,6 +541,8 @@ def find_share_of_total(node: Expr) -> Expr | None:
             for total in factors:
                 if not isinstance(total, Sum) or len(total.indices) != len(share.at):
                     continue
+                if any(one.args[:2] == share.args[:2] for one in _shares_in(total.body)):
+                    continue  # a mean under the softmax, which `find_centred` knows
                 rest = term / share / total
                 entry = total.body_at(share.at)
                 opposite = -rest * entry
@@ -446,6 +551,12 @@ def find_share_of_total(node: Expr) -> Expr | None:
                     own = a.SoftmaxComplement(*share.args)
                     return Add(rest * (share * (total - entry) - entry * own), *left)
     return None
+
+
+def _shares_in(body: Expr) -> list[Expr]:
+    """The softmax and unit vector entries that a product has as factors, once or in a power."""
+    bases = [factor.as_base_exp() for factor in Mul.make_args(body)]
+    return [b for b, e in bases if isinstance(b, (a.Unit, a.Softmax)) and e.is_Integer and e.is_positive]
 
 
 def find_centred(node: Expr) -> Expr | None:
@@ -457,8 +568,8 @@ def find_centred(node: Expr) -> Expr | None:
         for total in factors:
             if not isinstance(total, Sum) or len(total.indices) > 1:
                 continue
-            for share in Mul.make_args(total.body):
-                if not isinstance(share, (a.Unit, a.Softmax)) or share.at != total.indices:
+            for share in _shares_in(total.body):
+                if share.at != total.indices:
                     continue
                 rest, moving = term / total, total.body / share
                 owns = [f for f in factors if isinstance(f, a.Unit) and f.args[:2] == share.args[:2]]
@@ -468,14 +579,108 @@ def find_centred(node: Expr) -> Expr | None:
                     places = [place for place in places if place[0].dim == total.indices[0].dim]
                 for number, at in enumerate(places):
                     whole = rest if isinstance(share, a.Softmax) else rest / owns[number]
-                    here = -whole * substitute(moving, {total.indices[0]: at[0]})
-                    left = list(node.args)
-                    left.remove(term)
-                    if all(_take(left, part) for part in Add.make_args(here)):
+                    here = substitute(moving, {total.indices[0]: at[0]})
+                    left = _without(node, term, here, -whole)
+                    if left is not None:
                         kind = a.SoftmaxCentred if isinstance(share, a.Softmax) else a.UnitCentred
                         body = substitute(share.body, {share.indices[0]: total.indices[0]})
                         return Add(-whole * kind((body, moving), total.indices, at), *left)
     return None
+
+
+def _without(node: Expr, term: Expr, inner: Expr, factor: Expr) -> list[Expr] | None:
+    """The terms of `node` but `term` and factor * inner, the latter as one term or multiplied out."""
+    for parts in ((factor * inner,), tuple(factor * part for part in Add.make_args(inner))):
+        left = list(node.args)
+        left.remove(term)
+        if all(_take(left, one) for part in parts for one in Add.make_args(part)):
+            return left
+    return None
+
+
+def find_common_factor(node: Expr) -> Expr | None:
+    """Sum(p g + p h) for softmax entries p: Sum(p (g + h)), which can be centred.
+
+    Other factors in common, and what doesn't depend on the index, come along.
+    """
+    if not isinstance(node, Sum) or not node.body.is_Add:
+        return None
+    (body,), indices = node.open()
+    powers = [
+        dict(factor.as_base_exp() for factor in Mul.make_args(term) if not factor.is_number)
+        for term in body.args
+    ]
+    common = [
+        base ** min(power[base] for power in powers)
+        for base in powers[0]
+        if all(power.get(base, S.Zero).is_Integer and power.get(base, S.Zero) > 0 for power in powers)
+    ]
+    factor = Mul(*common)
+    if not any(isinstance(share, a.Softmax) and share.at == indices for share in _shares_in(factor)):
+        return None
+    return Sum(factor * Add(*(term / factor for term in body.args)), *indices)
+
+
+def find_share_in_case(node: Expr) -> Expr | None:
+    """p - 1 in one case and p in the others, written as p and a constant in cases: the complement there."""
+    if not node.is_Add:
+        return None
+    for cases in node.args:
+        if not isinstance(cases, Piecewise) or not all(value.is_number for value, _ in cases.args):
+            continue
+        for term in node.args:
+            count, share = term.as_coeff_Mul()
+            other = complement(share)
+            if other is None or all(value != -count for value, _ in cases.args):
+                continue
+            left = [arg for arg in node.args if arg is not cases and arg is not term]
+            return Piecewise(
+                *(
+                    (Add(-count * other if value == -count else value + term, *left), test)
+                    for value, test in cases.args
+                )
+            )
+    return None
+
+
+def find_root_over_itself(node: Expr) -> Expr | None:
+    """(sqrt(b) - c) / sqrt(b) is 1 - c / sqrt(b), for any fractional power of something that may be 0.
+
+    Only for roots: b - c may be exact, and root(b) - root(c) is as inexact as the quotient.
+    """
+    if not node.is_Mul:
+        return None
+    for bottom in node.args:
+        base, power = bottom.as_base_exp()
+        if not (power.is_Rational and power.is_negative and base.is_nonnegative) or base.is_positive:
+            continue
+        for bracket in node.args:
+            if not bracket.is_Add or not any(_has_root(term, base) for term in bracket.args):
+                continue
+            left = Mul(*(arg for arg in node.args if arg is not bottom and arg is not bracket))
+            return Add(
+                *(
+                    left * (term * bottom if _has_root(term, base) else _quotient(term, base, -power))
+                    for term in bracket.args
+                )
+            )
+    return None
+
+
+def _has_root(term: Expr, base: Expr) -> bool:
+    """Whether a fractional power of `base` is a factor of a term."""
+    powers = (factor.as_base_exp() for factor in Mul.make_args(term))
+    return any(own == base and power.is_Rational and not power.is_Integer for own, power in powers)
+
+
+def _quotient(term: Expr, base: Expr, power: Expr) -> Expr:
+    """term / base^power, 0 where the term is 0; one base after the other, so that small ones don't vanish."""
+    whole = floor(power)
+    if power != whole:
+        term = a.ratio0(term, base ** (power - whole))
+    for _ in range(int(whole)):
+        term = a.ratio0(term, base)
+    return term
 
 
 def find_own_direction(node: Expr) -> Expr | None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 from mpmath import mp, mpf
-from sympy import Expr, FiniteSet, Interval, Piecewise, S, Symbol
+from sympy import Eq, Expr, FiniteSet, Interval, Piecewise, S, Symbol, exp, log
 
 from symloss import atoms as a
-from symloss.catalog import standard
-from symloss.derive import Derivation, derive
+from symloss.catalog import load_text, standard
+from symloss.derive import Derivation, _check_symbols, derive
 from symloss.index import Delta, Entry, Index, rewrite, walk
+from symloss.matching import Shape
 from symloss.oracle import Oracle, evaluate_expr
 from symloss.rules import GUARD, LIFT, STABILISE
+from symloss.spec import Label, NonNegative, Prediction, Sum, Target, index, loss
 
 LOSSES = sorted(standard().names())
 SIZES = {"C": 2, "H": 2, "W": 2, "K": 3, "D": 3, "M": 2}
@@ -127,6 +130,92 @@ def test_free_symbols_are_inputs_places_and_parameters(name):
         assert {symbol.name for symbol in output.expr.free_symbols} <= own
 
 
+#: Formulas beside the shipped ones, whose parts lie within each other.
+K, J = index("K"), index("K", "j")
+
+
+@loss
+def tempered(logits: Prediction["K"], label: Label["K"], q: NonNegative = 1):
+    share = exp(logits[label]) / Sum(exp(logits[K]), K)
+    return (1 - share**q) / q
+
+
+@loss
+def noise(prediction: Prediction["K"], target: Target["K"]):
+    return log(Sum((prediction[K] - target[K]) ** 2, K) / Sum(target[K] ** 2, K))
+
+
+@loss
+def quadratic(logits: Prediction["K"], label: Label["K"]):
+    share = exp(logits[K]) / Sum(exp(logits[J]), J)
+    return Sum((share - Piecewise((1, Eq(K, label)), (0, True))) ** 2, K)
+
+
+@loss
+def collision(logits: Prediction["K"], target: Target["K"]):
+    share = exp(logits[K]) / Sum(exp(logits[J]), J)
+    return Sum(share**2, K) - Sum(share * target[K], K) + Sum(share**3 * target[K], K)
+
+
+@loss
+def ruled_out(logits: Prediction["K"], label: Label["K"]):
+    others = Sum(Piecewise((0, Eq(K, label)), (exp(logits[K]), True)), K)
+    return others / Sum(exp(logits[J]), J)
+
+
+@loss
+def squared_sigmoid(logits: Prediction, target: Target.over(Interval(0, 1))):
+    share = exp(logits) / (1 + exp(logits))
+    return share**2 - 2 * share * target + (1 / (1 + exp(logits))) ** 3
+
+
+OWN = (tempered, noise, quadratic, collision, ruled_out, squared_sigmoid)
+
+
+@pytest.mark.parametrize("spec", OWN, ids=lambda spec: spec.trace().name)
+def test_an_own_formula_is_at_every_stage_what_the_oracle_says(spec):
+    draw, own = np.random.default_rng(5), spec.trace()
+    sample: dict[str, Any] = {"q": 0.7, "label": 1}
+    for given in own.inputs:
+        if given.kind != "label":
+            sample[given.name] = draw.uniform(0.1, 0.9, sample_shape(given))
+    names = {given.name for given in own.inputs} | {p.name for p in own.parameters}
+    sample = {name: value for name, value in sample.items() if name in names}
+    vectors = {given.name: draw.normal(size=sample_shape(given)) for given in own.predictions}
+    along = {f"vector_{key}": vector for key, vector in vectors.items()}
+    oracle = Oracle(own)
+    for output in derive(own).outputs:
+        for at in np.ndindex(np.shape(sample[output.wrt]) if output.wrt else ()):
+            vector = vectors if output.kind == "hvp" else None
+            wanted = oracle.evaluate(output.kind, sample, output.wrt, at, vector)
+            place = dict(zip(output.indices, at, strict=True))
+            for stage in (output.derived, output.expr):
+                assert same(number(stage, sample | along, place), wanted), (output.name, at, stage)
+
+
+@pytest.mark.parametrize("spec", [tempered, quadratic, collision, ruled_out, squared_sigmoid])
+def test_a_softmax_or_sigmoid_is_never_pulled_apart(spec):
+    """SymPy makes exp(2 x) of exp(x)^2, and a sum gives its divisor away; no exponential may be left of it."""
+    for output in derive(spec.trace()).outputs:
+        for node in walk(output.expr):
+            assert not isinstance(node, exp) or node.has(a.LogSoftmax), output.expr
+
+
+@loss
+def square(x: Prediction):
+    return 3 * x**2
+
+
+@pytest.mark.parametrize("name", ["_e0", "_7"])
+def test_a_symbol_that_has_no_value_is_refused(monkeypatch, name):
+    """A name that a rewrite made for itself, or an index that nothing binds."""
+    stray = Symbol(name, real=True) if name == "_e0" else Entry(square.trace().inputs[0].symbol, Index(name, "K"))
+    wrong = Shape("wrong", lambda node: stray if node == 3 else None, "a rule that is wrong")
+    monkeypatch.setattr("symloss.derive.STABILISE", (wrong,))
+    with pytest.raises(AssertionError, match=f"`value` of `square` left `{name}`, which is no input"):
+        derive(square.trace())
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_trail_tells_every_output_and_every_rewrite_keeps_the_value(name):
     derivation = derived(name)
@@ -203,3 +292,86 @@ def test_a_label_makes_a_case_not_a_loop():
     label = next(s for s in hit.free_symbols if s.name == "label")
     assert hit == -a.SoftmaxComplement(Entry(logits, k), k, label)
     assert miss == a.Softmax(Entry(logits, k), k, index)
+
+
+# --- formulas outside the catalogue that once went wrong ------------------------------------------------------
+
+OUTSIDE = """
+from sympy import Abs, Eq, Interval, Piecewise, exp, log
+from symloss.losses import softmax_cross_entropy
+from symloss.spec import Label, Prediction, Real, Sum, Target, index, loss
+
+
+@loss(limits={"q": {0: softmax_cross_entropy}})
+def generalised(logits: Prediction["K"], label: Label["K"], q: Interval(0, 1) = 0.7):
+    k = index("K")
+    p = exp(logits[label]) / Sum(exp(logits[k]), k)
+    return (1 - p**q) / q
+
+
+@loss
+def noise_ratio(prediction: Prediction["D"], target: Target["D"]):
+    d = index("D")
+    return log(Sum((prediction[d] - target[d]) ** 2, d) / Sum(target[d] ** 2, d))
+
+
+@loss
+def brier(logits: Prediction["K"], label: Label["K"]):
+    k, j = index("K"), index("K", "j")
+    p = exp(logits[k]) / Sum(exp(logits[j]), j)
+    return Sum((p - Piecewise((1, Eq(k, label)), (0, True))) ** 2, k)
+
+
+def squared(prediction, target):
+    return (prediction - target) ** 2 / 2
+
+
+def cauchy(prediction, target):
+    return log(1 + (prediction - target) ** 2 / 2)
+
+
+@loss(limits={"alpha": {0: cauchy, 2: squared}})
+def barron(prediction: Prediction, target: Target, alpha: Real = 1):
+    square = (prediction - target) ** 2
+    return Abs(alpha - 2) / alpha * ((square / Abs(alpha - 2) + 1) ** (alpha / 2) - 1)
+"""
+_ROW = {"logits": [1.5, -0.5, 0.25], "label": 1}
+POINTS = [
+    ("generalised", {**_ROW, "q": 0.7}),
+    ("generalised", {**_ROW, "q": 0.0}),
+    ("noise_ratio", {"prediction": [1.5, -0.5], "target": [0.25, 2.0]}),
+    ("brier", _ROW),
+    ("brier", {"logits": [400.0, 399.0, -300.0], "label": 1}),
+    ("barron", {"prediction": 1.5, "target": 0.25, "alpha": 1.0}),
+    ("barron", {"prediction": 1.5, "target": 0.25, "alpha": 0.0}),
+    ("barron", {"prediction": 1.5, "target": 0.25, "alpha": 2.0}),
+    ("barron", {"prediction": 1.5, "target": 0.25, "alpha": -2.0}),
+]
+
+
+@pytest.fixture(scope="module")
+def outside():
+    return {name: derive(spec.trace()) for name, spec in load_text(OUTSIDE).items()}
+
+
+@pytest.mark.parametrize(("name", "point"), POINTS, ids=[f"{name}: {n}" for n, (name, _) in enumerate(POINTS)])
+def test_a_derivation_is_the_derivative_of_its_formula(outside, name, point):
+    derivation = outside[name]
+    oracle = Oracle(derivation.loss)
+    for output in derivation.outputs:
+        if output.kind == "hvp":
+            continue
+        given = next((i for i in derivation.loss.inputs if i.name == output.wrt), None)
+        places = range(len(point[given.name])) if given is not None and given.dims else [None]
+        for place in places:
+            at = () if place is None else (place,)
+            exact = oracle.evaluate(output.kind, point, output.wrt, at)
+            found = oracle.expression(output.expr, point, dict(zip(output.indices, at, strict=True)), digits=400)
+            assert abs(found - exact) <= abs(exact) * mpf("1e-24"), (output.name, at)
+
+
+def test_an_output_with_an_unknown_symbol_is_refused(outside):
+    derivation = outside["barron"]
+    lost = replace(derivation.outputs[0], expr=derivation.outputs[0].expr + Symbol("lost"))
+    with pytest.raises(AssertionError, match=r"`value` of `barron` left `lost`"):
+        _check_symbols(lost, derivation.loss, {})
