@@ -1,0 +1,1 @@
+"""Proofs about formulas: signs, limits, one-variable calculus, and points that refute."""
