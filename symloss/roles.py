@@ -64,6 +64,7 @@ class Words:
     """What the documentation says of a loss, in one language. All parts are optional.
 
     `meaning` is a paragraph; `strengths` and `weaknesses` are sentences; `when` says when to use it.
+    `differences` says, for libraries among the loss's aliases, how what they have differs.
     """
 
     title: str = ""
@@ -71,6 +72,7 @@ class Words:
     strengths: tuple[str, ...] = ()
     weaknesses: tuple[str, ...] = ()
     when: str = ""
+    differences: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

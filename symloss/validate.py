@@ -79,7 +79,7 @@ def validate(loss: Loss) -> None:
         SpecError: with the first mistake that is found, its file and line.
         UnsupportedError: when a function in the formula is one that symloss can't compute.
     """
-    for check in (_names, _domains, _dimensions, _nodes, _symbols, _used):
+    for check in (_names, _domains, _dimensions, _nodes, _symbols, _used, _words):
         for message, *words in check(loss):
             kind = UnsupportedError if check is _nodes else SpecError
             raise kind(message, loss.file or None, _line(loss, words))
@@ -112,6 +112,15 @@ def _names(loss: Loss) -> Iterator[tuple[str, ...]]:
     for dim in loss.dims:
         if small.count(dim.lower()) > 1:
             yield f"the dimension `{dim}` differs from another one in case only; rename one", dim
+
+
+def _words(loss: Loss) -> Iterator[tuple[str, ...]]:
+    """Differences are to libraries that have the loss."""
+    for words in (loss.english, loss.chinese):
+        for library in words.differences:
+            if library not in loss.aliases:
+                near = nearest(library, loss.aliases)
+                yield f"a difference to `{library}` is told, which is not among the aliases{near}", library
 
 
 def _mistake(what: str, name: str, other: str) -> str:

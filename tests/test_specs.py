@@ -333,6 +333,13 @@ def test_aliases_name_a_library_and_a_name(declared):
         assert name.strip() == name and name
 
 
+def test_differences_are_told_in_both_languages(declared):
+    assert list(declared.english.differences) == list(declared.chinese.differences)
+    assert set(declared.english.differences) <= set(declared.aliases)
+    assert not any(re.search("[\u4e00-\u9fff]", words) for words in declared.english.differences.values())
+    assert all(re.search("[\u4e00-\u9fff]", words) for words in declared.chinese.differences.values())
+
+
 @pytest.mark.parametrize(
     ("name", "english", "chinese"),
     [

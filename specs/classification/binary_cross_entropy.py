@@ -30,6 +30,11 @@ from symloss.spec import Prediction, Target, Words, loss
             "Infinite for a certain mistake; nothing is clipped here.",
         ),
         when="Binary or multi-label classification with a model that outputs probabilities.",
+        differences={
+            "torch": "clamps the logarithm at -100",
+            "keras": "clips the prediction",
+            "sklearn": "clips",
+        },
     ),
     chinese=Words(
         title="二元交叉熵",
@@ -43,11 +48,16 @@ from symloss.spec import Prediction, Target, Words, loss
             "完全确信却错误时为无穷大，这里不做截断。",
         ),
         when="模型直接输出概率的二分类或多标签分类。",
+        differences={
+            "torch": "把对数截断在 -100",
+            "keras": "截断预测值",
+            "sklearn": "截断概率",
+        },
     ),
     aliases={
-        "torch": "torch.nn.functional.binary_cross_entropy (clamps the logarithm at -100)",
-        "keras": "keras.losses.BinaryCrossentropy (clips the prediction)",
-        "sklearn": "sklearn.metrics.log_loss (clips)",
+        "torch": "torch.nn.functional.binary_cross_entropy",
+        "keras": "keras.losses.BinaryCrossentropy",
+        "sklearn": "sklearn.metrics.log_loss",
     },
 )
 def binary_cross_entropy(prediction: Prediction.over(Interval(0, 1)), target: Target.over(Interval(0, 1))):

@@ -26,6 +26,10 @@ from symloss.spec import Positive, Prediction, Target, Words, loss
             "On separable data the logits grow without bound unless something regularises them.",
         ),
         when="Binary and multi-label classification; the default there.",
+        differences={
+            "xgboost": "scale_pos_weight is pos_weight",
+            "lightgbm": "scale_pos_weight is pos_weight",
+        },
     ),
     chinese=Words(
         title="带 logits 的二元交叉熵",
@@ -43,14 +47,18 @@ from symloss.spec import Positive, Prediction, Target, Words, loss
             "数据线性可分时若无正则化，logits 会无限增大。",
         ),
         when="二分类与多标签分类的默认选择。",
+        differences={
+            "xgboost": "scale_pos_weight 即 pos_weight",
+            "lightgbm": "scale_pos_weight 即 pos_weight",
+        },
     ),
     aliases={
         "torch": "torch.nn.functional.binary_cross_entropy_with_logits",
         "optax": "optax.losses.sigmoid_binary_cross_entropy",
         "keras": "keras.losses.BinaryCrossentropy(from_logits=True)",
         "sklearn": "sklearn._loss.HalfBinomialLoss",
-        "xgboost": "binary:logistic (scale_pos_weight is pos_weight)",
-        "lightgbm": "binary (scale_pos_weight is pos_weight)",
+        "xgboost": "binary:logistic",
+        "lightgbm": "binary",
         "catboost": "Logloss",
     },
 )

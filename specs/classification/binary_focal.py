@@ -32,6 +32,10 @@ def weighted_cross_entropy(logits: Expr, target: Expr, alpha: Expr) -> Expr:
             "Probabilities are less well calibrated; two parameters to tune.",
         ),
         when="Dense detection and other binary problems with far more negatives than positives.",
+        differences={
+            "optax": "alpha is off by default",
+            "keras": "clips",
+        },
     ),
     chinese=Words(
         title="二元焦点损失（Focal Loss）",
@@ -50,13 +54,15 @@ def weighted_cross_entropy(logits: Expr, target: Expr, alpha: Expr) -> Expr:
             "概率校准变差，且多出两个超参数。",
         ),
         when="密集目标检测，以及负例远多于正例的二分类任务。",
+        differences={
+            "optax": "默认不使用 alpha",
+            "keras": "截断概率",
+        },
     ),
     aliases={
         "torchvision": "torchvision.ops.sigmoid_focal_loss",
-        "optax": "optax.losses.sigmoid_focal_loss (alpha is off by default)",
-        "keras": (
-            "keras.losses.BinaryFocalCrossentropy(from_logits=True, apply_class_balancing=True) (clips)"
-        ),
+        "optax": "optax.losses.sigmoid_focal_loss",
+        "keras": "keras.losses.BinaryFocalCrossentropy(from_logits=True, apply_class_balancing=True)",
         "catboost": "Focal",
     },
     limits={"gamma": {0: weighted_cross_entropy}},

@@ -35,6 +35,10 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "Its minimum is the entropy of the target, not 0.",
         ),
         when="Classification with a model that outputs probabilities, and a distribution as target.",
+        differences={
+            "keras": "renormalises and clips",
+            "sklearn": "one-hot targets; clips",
+        },
     ),
     chinese=Words(
         title="交叉熵",
@@ -53,10 +57,14 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "最小值是目标的熵，而不是 0。",
         ),
         when="模型直接输出概率、目标是一个分布的分类任务。",
+        differences={
+            "keras": "先重新归一化再截断",
+            "sklearn": "目标为 one-hot；截断概率",
+        },
     ),
     aliases={
-        "keras": "keras.losses.CategoricalCrossentropy (renormalises and clips)",
-        "sklearn": "sklearn.metrics.log_loss (one-hot targets; clips)",
+        "keras": "keras.losses.CategoricalCrossentropy",
+        "sklearn": "sklearn.metrics.log_loss",
     },
 )
 def cross_entropy(prediction: Prediction["K"].over(Interval(0, 1)), target: Target["K"].over(Interval(0, 1))):

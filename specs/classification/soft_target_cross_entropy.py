@@ -31,6 +31,9 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "Its minimum is the entropy of the target, not 0.",
         ),
         when="Classification with label smoothing or mixup, and knowledge distillation.",
+        differences={
+            "torch": "target of probabilities",
+        },
     ),
     chinese=Words(
         title="软标签 Softmax 交叉熵",
@@ -48,9 +51,12 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "最小值是目标的熵，而不是 0。",
         ),
         when="使用标签平滑或 mixup 的分类，以及知识蒸馏。",
+        differences={
+            "torch": "目标为概率",
+        },
     ),
     aliases={
-        "torch": "torch.nn.functional.cross_entropy (target of probabilities)",
+        "torch": "torch.nn.functional.cross_entropy",
         "optax": "optax.losses.softmax_cross_entropy",
         "keras": "keras.losses.CategoricalCrossentropy(from_logits=True)",
     },

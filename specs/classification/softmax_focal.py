@@ -25,6 +25,10 @@ from symloss.spec import Label, NonNegative, Prediction, Sum, Words, index, loss
             "Probabilities tend to be underconfident.",
         ),
         when="Classification with many classes or strong imbalance, where most samples are easy.",
+        differences={
+            "keras": "multiplies by alpha = 0.25, clips",
+            "kornia": "with alpha",
+        },
     ),
     chinese=Words(
         title="Softmax 焦点损失",
@@ -42,14 +46,15 @@ from symloss.spec import Label, NonNegative, Prediction, Sum, Words, index, loss
             "输出的概率往往偏保守。",
         ),
         when="类别多或严重不平衡、且大部分样本容易分对的分类任务。",
+        differences={
+            "keras": "另乘 alpha = 0.25，并截断概率",
+            "kornia": "带 alpha",
+        },
     ),
     aliases={
-        "keras": (
-            "keras.losses.CategoricalFocalCrossentropy(from_logits=True) (multiplies by alpha = 0.25, "
-            "clips)"
-        ),
+        "keras": "keras.losses.CategoricalFocalCrossentropy(from_logits=True)",
         "monai": "monai.losses.FocalLoss(use_softmax=True)",
-        "kornia": "kornia.losses.focal_loss (with alpha)",
+        "kornia": "kornia.losses.focal_loss",
     },
     limits={"gamma": {0: softmax_cross_entropy}},
 )

@@ -35,6 +35,11 @@ from symloss.spec import Label, Prediction, Words, loss
             ),
         ),
         when="Classification with integer labels and a model that outputs probabilities.",
+        differences={
+            "keras": "renormalises and clips",
+            "torch": "takes log-probabilities",
+            "sklearn": "clips",
+        },
     ),
     chinese=Words(
         title="稀疏交叉熵（整数标签）",
@@ -53,11 +58,16 @@ from symloss.spec import Label, Prediction, Words, loss
             "梯度只落在标签对应的元素上，其余元素要靠归一化层间接学习。",
         ),
         when="标签为整数、模型直接输出概率的分类任务。",
+        differences={
+            "keras": "先重新归一化再截断",
+            "torch": "输入为对数概率",
+            "sklearn": "截断概率",
+        },
     ),
     aliases={
-        "keras": "keras.losses.SparseCategoricalCrossentropy (renormalises and clips)",
-        "torch": "torch.nn.functional.nll_loss (takes log-probabilities)",
-        "sklearn": "sklearn.metrics.log_loss (clips)",
+        "keras": "keras.losses.SparseCategoricalCrossentropy",
+        "torch": "torch.nn.functional.nll_loss",
+        "sklearn": "sklearn.metrics.log_loss",
     },
 )
 def sparse_cross_entropy(prediction: Prediction["K"].over(Interval(0, 1)), label: Label["K"]):

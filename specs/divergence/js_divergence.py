@@ -24,6 +24,9 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "Costs two logarithms an entry.",
         ),
         when="Comparing two distributions of equal standing, or when KL would be infinite.",
+        differences={
+            "scipy": "its square root",
+        },
     ),
     chinese=Words(
         title="JS 散度",
@@ -38,9 +41,12 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
         ),
         weaknesses=("两个分布几乎不重叠时接近常数 log 2，梯度几乎不含信息。", "每个元素要算两次对数。"),
         when="比较地位对等的两个分布，或 KL 会变成无穷大的场合。",
+        differences={
+            "scipy": "返回其平方根",
+        },
     ),
     aliases={
-        "scipy": "scipy.spatial.distance.jensenshannon (its square root)",
+        "scipy": "scipy.spatial.distance.jensenshannon",
     },
 )
 def js_divergence(prediction: Prediction["K"].over(Interval(0, 1)), target: Target["K"].over(Interval(0, 1))):

@@ -32,6 +32,14 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "Matching a target distribution: distillation, variational inference, calibration. From "
             "logits, use soft_target_cross_entropy."
         ),
+        differences={
+            "torch": (
+                'takes log-probabilities as input; its reduction="mean" divides by all entries, "batchmean" '
+                "by rows"
+            ),
+            "optax": "takes the logarithm of the prediction",
+            "keras": "clips both arguments",
+        },
     ),
     chinese=Words(
         title="KL 散度（相对熵）",
@@ -53,14 +61,16 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "让预测逼近目标分布的场合：知识蒸馏、变分推断、概率校准。若手上是 logits，请用 "
             "soft_target_cross_entropy。"
         ),
+        differences={
+            "torch": '输入为对数概率；reduction="mean" 除以元素总数，"batchmean" 才除以行数',
+            "optax": "输入为预测值的对数",
+            "keras": "两个参数都会被截断",
+        },
     ),
     aliases={
-        "torch": (
-            'torch.nn.functional.kl_div (takes log-probabilities as input; its reduction="mean" divides by '
-            'all entries, "batchmean" by rows)'
-        ),
-        "optax": "optax.losses.kl_divergence (takes the logarithm of the prediction)",
-        "keras": "keras.losses.KLDivergence (clips both arguments)",
+        "torch": "torch.nn.functional.kl_div",
+        "optax": "optax.losses.kl_divergence",
+        "keras": "keras.losses.KLDivergence",
         "scipy": "scipy.special.rel_entr(target, prediction).sum(-1)",
         "jax": "jax.scipy.special.rel_entr(target, prediction).sum(-1)",
     },

@@ -27,6 +27,9 @@ from symloss.spec import Label, Prediction, Sum, Words, index, loss
             "Keeps one center a class, so a class with several modes is squeezed.",
         ),
         when="Together with softmax cross-entropy (see softmax_center), for recognition and verification.",
+        differences={
+            "pytorch-center-loss": "without the factor 1/2; clamps the distance",
+        },
     ),
     chinese=Words(
         title="中心损失",
@@ -42,9 +45,12 @@ from symloss.spec import Label, Prediction, Sum, Words, index, loss
             "每类只有一个中心，多峰的类别会被强行压到一起。",
         ),
         when="与 softmax 交叉熵联合（见 softmax_center），用于识别与验证任务。",
+        differences={
+            "pytorch-center-loss": "没有系数 1/2，且截断距离",
+        },
     ),
     aliases={
-        "pytorch-center-loss": "center_loss.CenterLoss (without the factor 1/2; clamps the distance)",
+        "pytorch-center-loss": "center_loss.CenterLoss",
     },
 )
 def center(features: Prediction["D"], centers: Prediction["M", "D"], label: Label["M"]):

@@ -31,6 +31,9 @@ from symloss.spec import Max, Positive, Prediction, Sum, Target, Words, index, l
             "Verification, retrieval and embeddings learned from pairs; with softmax loss for face "
             "recognition."
         ),
+        differences={
+            "pytorch-metric-learning": "distances not squared; normalises the features",
+        },
     ),
     chinese=Words(
         title="对比损失",
@@ -49,12 +52,12 @@ from symloss.spec import Max, Positive, Prediction, Sum, Target, Words, index, l
             "不相似的一对距离恰为 0 时方向无定义，取次梯度 0。",
         ),
         when="验证、检索以及由样本对学习嵌入的任务；在人脸识别中常与 softmax 损失联合使用。",
+        differences={
+            "pytorch-metric-learning": "距离不取平方，且先归一化特征",
+        },
     ),
     aliases={
-        "pytorch-metric-learning": (
-            "pytorch_metric_learning.losses.ContrastiveLoss (distances not squared; normalises the "
-            "features)"
-        ),
+        "pytorch-metric-learning": "pytorch_metric_learning.losses.ContrastiveLoss",
     },
 )
 def contrastive(

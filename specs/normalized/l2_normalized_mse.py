@@ -31,6 +31,11 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "The length is left free, which other terms may need to fix.",
         ),
         when="Embeddings that are compared by cosine: self-supervised learning, retrieval, verification.",
+        differences={
+            "optax": "half of it",
+            "keras": "minus the cosine",
+            "scipy": "half of it",
+        },
     ),
     chinese=Words(
         title="单位向量的平方距离",
@@ -47,12 +52,17 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "不约束向量长度，有需要时由其他项约束。",
         ),
         when="用余弦比较的嵌入：自监督学习、检索、验证。",
+        differences={
+            "optax": "为其一半",
+            "keras": "为余弦值的相反数",
+            "scipy": "为其一半",
+        },
     ),
     aliases={
         "torch": "2 - 2 * torch.nn.functional.cosine_similarity",
-        "optax": "optax.losses.cosine_distance (half of it)",
-        "keras": "keras.losses.CosineSimilarity (minus the cosine)",
-        "scipy": "scipy.spatial.distance.cosine (half of it)",
+        "optax": "optax.losses.cosine_distance",
+        "keras": "keras.losses.CosineSimilarity",
+        "scipy": "scipy.spatial.distance.cosine",
     },
 )
 def l2_normalized_mse(prediction: Prediction["D"], target: Target["D"]):

@@ -26,6 +26,9 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss, size
             "Says nothing of offset and scale: add another term where they matter.",
         ),
         when="Profiles, signals and feature maps whose units or gain are arbitrary.",
+        differences={
+            "scipy": "half of it",
+        },
     ),
     chinese=Words(
         title="标准化均方误差",
@@ -39,9 +42,12 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss, size
             "不约束偏移和尺度，若有要求需另加一项。",
         ),
         when="量纲或增益任意的曲线、信号和特征图之间的比较。",
+        differences={
+            "scipy": "为其一半",
+        },
     ),
     aliases={
-        "scipy": "scipy.spatial.distance.correlation (half of it)",
+        "scipy": "scipy.spatial.distance.correlation",
     },
 )
 def standardized_mse(prediction: Prediction["D"], target: Target["D"]):

@@ -32,6 +32,9 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss, size
             "Knows nothing of long-range structure.",
         ),
         when="Style transfer and texture synthesis, with a content term (see perceptual).",
+        differences={
+            "piq": "Gram matrices not normalised",
+        },
     ),
     chinese=Words(
         title="Gram 矩阵风格损失",
@@ -46,9 +49,12 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss, size
             "不包含长程结构的信息。",
         ),
         when="风格迁移与纹理合成，配合内容项使用（见 perceptual）。",
+        differences={
+            "piq": "Gram 矩阵未归一化",
+        },
     ),
     aliases={
-        "piq": "piq.StyleLoss (Gram matrices not normalised)",
+        "piq": "piq.StyleLoss",
     },
 )
 def gram_style(features: Prediction["C", "H", "W"], target_features: Target["C", "H", "W"]):

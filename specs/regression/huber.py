@@ -27,6 +27,10 @@ from symloss.spec import Positive, Prediction, Target, Words, loss
             "The second derivative jumps at delta, and is 0 beyond.",
         ),
         when="Regression with some outliers, when a scale for ordinary residuals is known.",
+        differences={
+            "sklearn": "delta follows from a quantile of the residuals",
+            "lightgbm": "its Hessian is 1",
+        },
     ),
     chinese=Words(
         title="Huber 损失",
@@ -40,13 +44,17 @@ from symloss.spec import Positive, Prediction, Target, Words, loss
         ),
         weaknesses=("阈值 delta 是一个需要调节的超参数。", "二阶导数在 delta 处跳变，之外为 0。"),
         when="数据含有少量离群点、且大致知道正常残差尺度的回归问题。",
+        differences={
+            "sklearn": "delta 由残差的分位数决定",
+            "lightgbm": "其二阶导数取为 1",
+        },
     ),
     aliases={
         "torch": "torch.nn.functional.huber_loss",
         "optax": "optax.losses.huber_loss",
         "keras": "keras.losses.Huber",
-        "sklearn": "sklearn._loss.HuberLoss (delta follows from a quantile of the residuals)",
-        "lightgbm": "huber (its Hessian is 1)",
+        "sklearn": "sklearn._loss.HuberLoss",
+        "lightgbm": "huber",
     },
 )
 def huber(prediction: Prediction, target: Target, delta: Positive = 1):

@@ -29,6 +29,10 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "Curvature grows without bound as the residual shrinks.",
         ),
         when="Positions, displacements and other vectors whose error is a distance.",
+        differences={
+            "torch": "torch.nn.functional.pairwise_distance adds 1e-6 to the difference",
+            "jax": "NaN gradient at 0",
+        },
     ),
     chinese=Words(
         title="L2 范数损失",
@@ -47,13 +51,14 @@ from symloss.spec import Prediction, Sum, Target, Words, index, loss
             "残差趋于 0 时曲率无界增大。",
         ),
         when="位置、位移等误差本身就是距离的向量回归。",
+        differences={
+            "torch": "torch.nn.functional.pairwise_distance 会在差上加 1e-6",
+            "jax": "在 0 处梯度为 NaN",
+        },
     ),
     aliases={
-        "torch": (
-            "torch.linalg.vector_norm(prediction - target, dim=-1) (torch.nn.functional.pairwise_distance "
-            "adds 1e-6 to the difference)"
-        ),
-        "jax": "jax.numpy.linalg.norm(prediction - target, axis=-1) (NaN gradient at 0)",
+        "torch": "torch.linalg.vector_norm(prediction - target, dim=-1)",
+        "jax": "jax.numpy.linalg.norm(prediction - target, axis=-1)",
         "scipy": "scipy.spatial.distance.euclidean",
     },
 )

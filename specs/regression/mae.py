@@ -31,6 +31,9 @@ from symloss.spec import Prediction, Target, Words, loss
             "The exact second derivative is 0, so Newton steps and boosting need a surrogate.",
         ),
         when="Regression with outliers or heavy-tailed noise, or when the median is what is wanted.",
+        differences={
+            "sklearn": "gradient -1 where the residual is 0",
+        },
     ),
     chinese=Words(
         title="绝对误差（平均绝对误差 MAE）",
@@ -45,11 +48,14 @@ from symloss.spec import Prediction, Target, Words, loss
             "二阶导数处处为 0，牛顿法和提升树需要替代的曲率。",
         ),
         when="数据含离群点或噪声重尾的回归，或者需要预测中位数时。",
+        differences={
+            "sklearn": "残差为 0 处梯度取 -1",
+        },
     ),
     aliases={
         "torch": "torch.nn.functional.l1_loss",
         "keras": "keras.losses.MeanAbsoluteError",
-        "sklearn": "sklearn._loss.AbsoluteError (gradient -1 where the residual is 0)",
+        "sklearn": "sklearn._loss.AbsoluteError",
         "xgboost": "reg:absoluteerror",
         "lightgbm": "regression_l1",
         "catboost": "MAE",

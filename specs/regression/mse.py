@@ -23,6 +23,11 @@ from symloss.spec import Prediction, Target, Words, loss
             "A residual pulls in proportion to its size, so outliers dominate.",
         ),
         when="Regression with roughly Gaussian noise and few outliers; the default to try first.",
+        differences={
+            "optax": "optax.losses.l2_loss is half of it",
+            "sklearn": "half of it",
+            "xgboost": "half of it",
+        },
     ),
     chinese=Words(
         title="平方误差（均方误差 MSE）",
@@ -40,13 +45,18 @@ from symloss.spec import Prediction, Target, Words, loss
             "梯度与残差成正比，少数离群点就会主导训练。",
         ),
         when="噪声近似高斯、离群点少的回归任务，通常作为首选基线。",
+        differences={
+            "optax": "optax.losses.l2_loss 为其一半",
+            "sklearn": "为其一半",
+            "xgboost": "为其一半",
+        },
     ),
     aliases={
         "torch": "torch.nn.functional.mse_loss",
-        "optax": "optax.losses.squared_error (optax.losses.l2_loss is half of it)",
+        "optax": "optax.losses.squared_error",
         "keras": "keras.losses.MeanSquaredError",
-        "sklearn": "sklearn._loss.HalfSquaredError (half of it)",
-        "xgboost": "reg:squarederror (half of it)",
+        "sklearn": "sklearn._loss.HalfSquaredError",
+        "xgboost": "reg:squarederror",
         "lightgbm": "regression",
     },
 )
