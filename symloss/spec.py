@@ -157,10 +157,30 @@ class LossSpec:
     def __repr__(self) -> str:
         return f"<loss spec {self.name}>"
 
-    def _repr_latex_(self) -> str:
+    def _repr_latex_(self) -> str | None:
         from symloss.printers.latex import latex
+        from symloss.printers.notation import symbols
 
-        return f"$\\displaystyle {latex(self.trace().formula)}$"
+        loss = self._valid()
+        return None if loss is None else f"$\\displaystyle {latex(loss.formula, symbols(loss))}$"
+
+    def _repr_html_(self) -> str | None:
+        from symloss.printers.describe import html
+
+        loss = self._valid()
+        try:
+            return None if loss is None else html(loss)
+        except SpecError:
+            return None
+
+    def _valid(self) -> Loss | None:
+        """The loss, or nothing where the spec has a mistake: a notebook then shows the name alone."""
+        from symloss.catalog import trace
+
+        try:
+            return trace(self)
+        except SpecError:
+            return None
 
     def roles(self) -> dict[str, tuple[Role | Set, Any]]:
         """From each parameter's name to its annotation and its default."""
@@ -335,9 +355,9 @@ def loss(
         title: the loss's name in English; by default the function's name with spaces.
         reference: where the formula comes from, with a DOI where there is one; several as a tuple.
         family: the heading under which the documentation lists it.
-        english: meaning, strengths, weaknesses, when to use it.
+        english: meaning, strengths, weaknesses, when to use it, differences to other libraries.
         chinese: the same in Chinese, with a title.
-        aliases: the names that it has elsewhere: from a library to its name there.
+        aliases: the names that it has elsewhere: from a library to its name there, and nothing else.
         limits: parameter values at which the formula degenerates, with the formula that holds there:
             `{"beta": {0: mae}}`. The formula is a function of (some of) the inputs, or another spec.
 

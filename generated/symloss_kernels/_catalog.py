@@ -9,11 +9,15 @@ LOSSES: dict[str, Description] = {
         name="binary_cross_entropy",
         title="Binary cross-entropy",
         formula="-(target * log(prediction) + (1 - target) * log(1 - prediction))",
-        latex="-\\left(y \\log\\left(\\hat{y}\\right) + \\left(1 - y\\right) \\log\\left(1 - \\hat{y}\\right)\\right)",
+        latex="-\\left(y \\log\\left(q\\right) + \\left(1 - y\\right) \\log\\left(1 - q\\right)\\right)",
         signature="(),()->()",
         inputs=(
-            Input(name="prediction", kind="prediction", low=0.0, high=1.0),
-            Input(name="target", kind="target", low=0.0, high=1.0),
+            Input(name="prediction", kind="prediction", low=0.0, high=1.0, latex="q"),
+            Input(name="target", kind="target", low=0.0, high=1.0, latex="y"),
+        ),
+        equations=(
+            ("\\ell = -\\left(y \\log\\left(q\\right) + \\left(1 - y\\right) \\log\\left(1 - q\\right)\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial q} = \\frac{1 - y}{1 - q} - \\frac{y}{q}", ""),
         ),
         references=(
             "Cox 1958, The regression analysis of binary sequences, doi:10.1111/j.2517-6161.1958.tb00292.x",
@@ -28,11 +32,15 @@ LOSSES: dict[str, Description] = {
         latex="-\\left(\\left(1 - y\\right) \\log\\left(1 - \\frac{1}{1 + e^{-z}}\\right) + y w \\log\\left(\\frac{1}{1 + e^{-z}}\\right)\\right)",
         signature="(),()->()",
         inputs=(
-            Input(name="logits", kind="prediction"),
-            Input(name="target", kind="target", low=0.0, high=1.0),
+            Input(name="logits", kind="prediction", latex="z"),
+            Input(name="target", kind="target", low=0.0, high=1.0, latex="y"),
         ),
         parameters=(
-            Parameter(name="pos_weight", default=1.0, low=0.0, open_low=True, domain="pos_weight > 0"),
+            Parameter(name="pos_weight", default=1.0, low=0.0, open_low=True, domain="pos_weight > 0", latex="w"),
+        ),
+        equations=(
+            ("\\ell = -\\left(\\left(1 - y\\right) \\log\\left(1 - \\frac{1}{1 + e^{-z}}\\right) + y w \\log\\left(\\frac{1}{1 + e^{-z}}\\right)\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial z} = \\left(1 - y\\right) \\sigma\\left(z\\right) - y w \\sigma\\left(-z\\right)", ""),
         ),
         references=(
             "Cox 1958, The regression analysis of binary sequences, doi:10.1111/j.2517-6161.1958.tb00292.x",
@@ -46,12 +54,16 @@ LOSSES: dict[str, Description] = {
         latex="-\\left(1 - \\begin{cases} \\frac{1}{1 + e^{-z}} & \\text{if } y = 1 \\\\ 1 - \\frac{1}{1 + e^{-z}} & \\text{otherwise} \\end{cases}\\right)^{\\gamma} \\log\\left(\\begin{cases} \\frac{1}{1 + e^{-z}} & \\text{if } y = 1 \\\\ 1 - \\frac{1}{1 + e^{-z}} & \\text{otherwise} \\end{cases}\\right) \\begin{cases} \\alpha & \\text{if } y = 1 \\\\ 1 - \\alpha & \\text{otherwise} \\end{cases}",
         signature="(),()->()",
         inputs=(
-            Input(name="logits", kind="prediction"),
-            Input(name="target", kind="target", values=(0.0, 1.0)),
+            Input(name="logits", kind="prediction", latex="z"),
+            Input(name="target", kind="target", values=(0.0, 1.0), latex="y"),
         ),
         parameters=(
-            Parameter(name="alpha", default=0.25, low=0.0, high=1.0, domain="0 <= alpha <= 1"),
-            Parameter(name="gamma", default=2.0, low=0.0, domain="gamma >= 0"),
+            Parameter(name="alpha", default=0.25, low=0.0, high=1.0, domain="0 <= alpha <= 1", latex="\\alpha"),
+            Parameter(name="gamma", default=2.0, low=0.0, domain="gamma >= 0", latex="\\gamma"),
+        ),
+        equations=(
+            ("\\ell = -\\left(1 - p_{t}\\right)^{\\gamma} \\log\\left(p_{t}\\right) \\begin{cases} \\alpha & \\text{if } y = 1 \\\\ 1 - \\alpha & \\text{otherwise} \\end{cases}", "p_{t} = \\begin{cases} \\frac{1}{1 + e^{-z}} & \\text{if } y = 1 \\\\ 1 - \\frac{1}{1 + e^{-z}} & \\text{otherwise} \\end{cases}"),
+            ("\\frac{\\partial \\ell}{\\partial z} = \\begin{cases} -\\alpha \\left(\\sigma\\left(-z\\right)\\right)^{1 + \\gamma} - \\alpha \\gamma \\left(\\sigma\\left(-z\\right)\\right)^{\\gamma} \\sigma\\left(z\\right) \\operatorname{softplus}\\left(-z\\right) & \\text{if } y = 1 \\\\ \\left(1 - \\alpha\\right) \\left(\\sigma\\left(z\\right)\\right)^{1 + \\gamma} + \\gamma \\left(1 - \\alpha\\right) \\left(\\sigma\\left(z\\right)\\right)^{\\gamma} \\sigma\\left(-z\\right) \\operatorname{softplus}\\left(z\\right) & \\text{if } y = 0 \\\\ \\text{NaN} & \\text{otherwise} \\end{cases}", ""),
         ),
         limits=(
             "gamma = 0: -{ alpha * log(1/(1 + exp(-logits)))  if target = 1;  (1 - alpha) * log(1 - 1/(1 + exp(-logits)))  otherwise }",
@@ -68,9 +80,14 @@ LOSSES: dict[str, Description] = {
         latex="\\frac{1}{2} \\sum_{d=1}^{D} \\left(x_{d} - c_{t,d}\\right)^{2}",
         signature="(d),(m,d),()->()",
         inputs=(
-            Input(name="features", kind="prediction", dims=('D',)),
-            Input(name="centers", kind="prediction", dims=('M', 'D')),
-            Input(name="label", kind="label", dims=('M',)),
+            Input(name="features", kind="prediction", dims=('D',), latex="x_{d}"),
+            Input(name="centers", kind="prediction", dims=('M', 'D'), latex="c_{m,d}"),
+            Input(name="label", kind="label", dims=('M',), latex="t"),
+        ),
+        equations=(
+            ("\\ell = \\frac{1}{2} \\sum_{d=1}^{D} \\left(x_{d} - c_{t,d}\\right)^{2}", ""),
+            ("\\frac{\\partial \\ell}{\\partial x_{d}} = x_{d} - c_{t,d}", ""),
+            ("\\frac{\\partial \\ell}{\\partial c_{md}} = \\begin{cases} c_{t,d} - x_{d} & \\text{if } m = t \\\\ 0 & \\text{otherwise} \\end{cases}", ""),
         ),
         references=(
             "Wen, Zhang, Li and Qiao 2016, A discriminative feature learning approach for deep face recognition, doi:10.1007/978-3-319-46478-7_31",
@@ -89,12 +106,17 @@ LOSSES: dict[str, Description] = {
         latex="\\frac{s}{2} \\sum_{d=1}^{D} \\left(a_{d} - b_{d}\\right)^{2} + \\frac{\\left(1 - s\\right) \\left(\\max\\left(0, m - \\sqrt{\\sum_{d=1}^{D} \\left(a_{d} - b_{d}\\right)^{2}}\\right)\\right)^{2}}{2}",
         signature="(d),(d),()->()",
         inputs=(
-            Input(name="left", kind="prediction", dims=('D',)),
-            Input(name="right", kind="prediction", dims=('D',)),
-            Input(name="similar", kind="target", values=(0.0, 1.0)),
+            Input(name="left", kind="prediction", dims=('D',), latex="a_{d}"),
+            Input(name="right", kind="prediction", dims=('D',), latex="b_{d}"),
+            Input(name="similar", kind="target", values=(0.0, 1.0), latex="s"),
         ),
         parameters=(
-            Parameter(name="margin", default=1.0, low=0.0, open_low=True, domain="margin > 0"),
+            Parameter(name="margin", default=1.0, low=0.0, open_low=True, domain="margin > 0", latex="m"),
+        ),
+        equations=(
+            ("\\ell = \\frac{s}{2} \\sum_{d=1}^{D} \\left(a_{d} - b_{d}\\right)^{2} + \\frac{\\left(1 - s\\right) \\left(\\max\\left(0, m - \\sqrt{\\sum_{d=1}^{D} \\left(a_{d} - b_{d}\\right)^{2}}\\right)\\right)^{2}}{2}", ""),
+            ("\\frac{\\partial \\ell}{\\partial a_{d}} = \\begin{cases} a_{d} - b_{d} & \\text{if } s = 1 \\\\ u_{d} & \\text{if } s = 0 \\\\ \\text{NaN} & \\text{otherwise} \\end{cases}", "u_{d} = \\begin{cases} 0 & \\text{if } m - \\left\\lVert a_{d'} - b_{d'} \\right\\rVert_{d'} \\leq 0 \\\\ -\\left(m - \\left\\lVert a_{d'} - b_{d'} \\right\\rVert_{d'}\\right) \\operatorname{unit}_{d'}\\left(a_{d'} - b_{d'}\\right)_{d} & \\text{otherwise} \\end{cases}"),
+            ("\\frac{\\partial \\ell}{\\partial b_{d}} = \\begin{cases} b_{d} - a_{d} & \\text{if } s = 1 \\\\ u_{d} & \\text{if } s = 0 \\\\ \\text{NaN} & \\text{otherwise} \\end{cases}", "u_{d} = \\begin{cases} 0 & \\text{if } m - \\left\\lVert a_{d'} - b_{d'} \\right\\rVert_{d'} \\leq 0 \\\\ \\left(m - \\left\\lVert a_{d'} - b_{d'} \\right\\rVert_{d'}\\right) \\operatorname{unit}_{d'}\\left(a_{d'} - b_{d'}\\right)_{d} & \\text{otherwise} \\end{cases}"),
         ),
         kinks=(
             "norm_d(left[d] - right[d]) = 0: the gradient of the norm of the zero vector is taken as 0",
@@ -108,11 +130,15 @@ LOSSES: dict[str, Description] = {
         name="cross_entropy",
         title="Cross-entropy",
         formula="-sum_k target[k] * log(prediction[k])",
-        latex="-\\sum_{k=1}^{K} y_{k} \\log\\left(\\hat{y}_{k}\\right)",
+        latex="-\\sum_{k=1}^{K} p_{k} \\log\\left(q_{k}\\right)",
         signature="(k),(k)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0),
-            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0),
+            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0, latex="q_{k}"),
+            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0, latex="p_{k}"),
+        ),
+        equations=(
+            ("\\ell = -\\sum_{k=1}^{K} p_{k} \\log\\left(q_{k}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial q_{k}} = -\\frac{p_{k}}{q_{k}}", ""),
         ),
         references=(
             "Shannon 1948, A mathematical theory of communication, doi:10.1002/j.1538-7305.1948.tb01338.x",
@@ -127,8 +153,12 @@ LOSSES: dict[str, Description] = {
         latex="\\frac{1}{C H W} \\sum_{c,h,w} \\left(x_{c,h,w} - y_{c,h,w}\\right)^{2}",
         signature="(c,h,w),(c,h,w)->()",
         inputs=(
-            Input(name="features", kind="prediction", dims=('C', 'H', 'W')),
-            Input(name="target_features", kind="target", dims=('C', 'H', 'W')),
+            Input(name="features", kind="prediction", dims=('C', 'H', 'W'), latex="x_{c,h,w}"),
+            Input(name="target_features", kind="target", dims=('C', 'H', 'W'), latex="y_{c,h,w}"),
+        ),
+        equations=(
+            ("\\ell = \\frac{1}{C H W} \\sum_{c,h,w} \\left(x_{c,h,w} - y_{c,h,w}\\right)^{2}", ""),
+            ("\\frac{\\partial \\ell}{\\partial x_{chw}} = \\frac{2 \\left(x_{c,h,w} - y_{c,h,w}\\right)}{C H W}", ""),
         ),
         references=(
             "Johnson, Alahi and Fei-Fei 2016, Perceptual losses for real-time style transfer and super-resolution, arXiv:1603.08155",
@@ -142,8 +172,12 @@ LOSSES: dict[str, Description] = {
         latex="\\sum_{c,c'} \\left(\\frac{1}{C H W} \\sum_{h,w} x_{c,h,w} x_{c',h,w} - \\frac{1}{C H W} \\sum_{h,w} y_{c,h,w} y_{c',h,w}\\right)^{2}",
         signature="(c,h,w),(c,h,w)->()",
         inputs=(
-            Input(name="features", kind="prediction", dims=('C', 'H', 'W')),
-            Input(name="target_features", kind="target", dims=('C', 'H', 'W')),
+            Input(name="features", kind="prediction", dims=('C', 'H', 'W'), latex="x_{c,h,w}"),
+            Input(name="target_features", kind="target", dims=('C', 'H', 'W'), latex="y_{c,h,w}"),
+        ),
+        equations=(
+            ("\\ell = \\sum_{c,c'} \\left(\\frac{1}{C H W} \\sum_{h,w} x_{c,h,w} x_{c',h,w} - \\frac{1}{C H W} \\sum_{h,w} y_{c,h,w} y_{c',h,w}\\right)^{2}", ""),
+            ("\\frac{\\partial \\ell}{\\partial x_{chw}} = \\frac{4}{C H W} \\sum_{c'=1}^{C} x_{c',h,w} \\left(\\frac{1}{C H W} \\sum_{h',w'} x_{c',h',w'} x_{c,h',w'} - \\frac{1}{C H W} \\sum_{h',w'} y_{c',h',w'} y_{c,h',w'}\\right)", ""),
         ),
         references=(
             "Gatys, Ecker and Bethge 2015, A neural algorithm of artistic style, arXiv:1508.06576",
@@ -158,11 +192,15 @@ LOSSES: dict[str, Description] = {
         latex="\\begin{cases} \\frac{\\left(\\hat{y} - y\\right)^{2}}{2} & \\text{if } \\left\\lvert \\hat{y} - y \\right\\rvert \\leq \\delta \\\\ \\delta \\left(\\left\\lvert \\hat{y} - y \\right\\rvert - \\frac{\\delta}{2}\\right) & \\text{otherwise} \\end{cases}",
         signature="(),()->()",
         inputs=(
-            Input(name="prediction", kind="prediction"),
-            Input(name="target", kind="target"),
+            Input(name="prediction", kind="prediction", latex="\\hat{y}"),
+            Input(name="target", kind="target", latex="y"),
         ),
         parameters=(
-            Parameter(name="delta", default=1.0, low=0.0, open_low=True, domain="delta > 0"),
+            Parameter(name="delta", default=1.0, low=0.0, open_low=True, domain="delta > 0", latex="\\delta"),
+        ),
+        equations=(
+            ("\\ell = \\begin{cases} \\frac{\\left(\\hat{y} - y\\right)^{2}}{2} & \\text{if } \\left\\lvert \\hat{y} - y \\right\\rvert \\leq \\delta \\\\ \\delta \\left(\\left\\lvert \\hat{y} - y \\right\\rvert - \\frac{\\delta}{2}\\right) & \\text{otherwise} \\end{cases}", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}} = \\begin{cases} \\hat{y} - y & \\text{if } \\left\\lvert \\hat{y} - y \\right\\rvert \\leq \\delta \\\\ \\delta \\operatorname{sign}\\left(\\hat{y} - y\\right) & \\text{otherwise} \\end{cases}", ""),
         ),
         references=(
             "Huber 1964, Robust estimation of a location parameter, doi:10.1214/aoms/1177703732",
@@ -173,11 +211,15 @@ LOSSES: dict[str, Description] = {
         name="js_divergence",
         title="Jensen-Shannon divergence",
         formula="(sum_k prediction[k] * log(2 * prediction[k]/(prediction[k] + target[k])) + sum_k target[k] * log(2 * target[k]/(prediction[k] + target[k])))/2",
-        latex="\\frac{1}{2} \\left(\\sum_{k=1}^{K} \\hat{y}_{k} \\log\\left(\\frac{2 \\hat{y}_{k}}{\\hat{y}_{k} + y_{k}}\\right) + \\sum_{k=1}^{K} y_{k} \\log\\left(\\frac{2 y_{k}}{\\hat{y}_{k} + y_{k}}\\right)\\right)",
+        latex="\\frac{1}{2} \\left(\\sum_{k=1}^{K} q_{k} \\log\\left(\\frac{2 q_{k}}{q_{k} + p_{k}}\\right) + \\sum_{k=1}^{K} p_{k} \\log\\left(\\frac{2 p_{k}}{q_{k} + p_{k}}\\right)\\right)",
         signature="(k),(k)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0),
-            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0),
+            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0, latex="q_{k}"),
+            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0, latex="p_{k}"),
+        ),
+        equations=(
+            ("\\ell = \\frac{1}{2} \\left(\\sum_{k=1}^{K} q_{k} \\log\\left(\\frac{2 q_{k}}{q_{k} + p_{k}}\\right) + \\sum_{k=1}^{K} p_{k} \\log\\left(\\frac{2 p_{k}}{q_{k} + p_{k}}\\right)\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial q_{k}} = \\frac{\\log\\left(\\frac{2 q_{k}}{q_{k} + p_{k}}\\right)}{2}", ""),
         ),
         references=(
             "Lin 1991, Divergence measures based on the Shannon entropy, doi:10.1109/18.61115",
@@ -188,11 +230,15 @@ LOSSES: dict[str, Description] = {
         name="kl_divergence",
         title="Kullback-Leibler divergence",
         formula="sum_k target[k] * log(target[k]/prediction[k])",
-        latex="\\sum_{k=1}^{K} y_{k} \\log\\left(\\frac{y_{k}}{\\hat{y}_{k}}\\right)",
+        latex="\\sum_{k=1}^{K} p_{k} \\log\\left(\\frac{p_{k}}{q_{k}}\\right)",
         signature="(k),(k)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0),
-            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0),
+            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0, latex="q_{k}"),
+            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0, latex="p_{k}"),
+        ),
+        equations=(
+            ("\\ell = \\sum_{k=1}^{K} p_{k} \\log\\left(\\frac{p_{k}}{q_{k}}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial q_{k}} = -\\frac{p_{k}}{q_{k}}", ""),
         ),
         references=(
             "Kullback and Leibler 1951, On information and sufficiency, doi:10.1214/aoms/1177729694",
@@ -206,8 +252,12 @@ LOSSES: dict[str, Description] = {
         latex="\\sum_{d=1}^{D} \\left\\lvert \\hat{y}_{d} - y_{d} \\right\\rvert",
         signature="(d),(d)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('D',)),
-            Input(name="target", kind="target", dims=('D',)),
+            Input(name="prediction", kind="prediction", dims=('D',), latex="\\hat{y}_{d}"),
+            Input(name="target", kind="target", dims=('D',), latex="y_{d}"),
+        ),
+        equations=(
+            ("\\ell = \\sum_{d=1}^{D} \\left\\lvert \\hat{y}_{d} - y_{d} \\right\\rvert", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}_{d}} = \\operatorname{sign}\\left(\\hat{y}_{d} - y_{d}\\right)", ""),
         ),
         kinks=(
             "prediction[d] = target[d]: the gradient of |x| at 0 is taken as 0",
@@ -224,8 +274,12 @@ LOSSES: dict[str, Description] = {
         latex="\\sqrt{\\sum_{d=1}^{D} \\left(\\hat{y}_{d} - y_{d}\\right)^{2}}",
         signature="(d),(d)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('D',)),
-            Input(name="target", kind="target", dims=('D',)),
+            Input(name="prediction", kind="prediction", dims=('D',), latex="\\hat{y}_{d}"),
+            Input(name="target", kind="target", dims=('D',), latex="y_{d}"),
+        ),
+        equations=(
+            ("\\ell = \\sqrt{\\sum_{d=1}^{D} \\left(\\hat{y}_{d} - y_{d}\\right)^{2}}", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}_{d}} = \\operatorname{unit}_{d'}\\left(\\hat{y}_{d'} - y_{d'}\\right)_{d}", ""),
         ),
         kinks=(
             "norm_d(prediction[d] - target[d]) = 0: the gradient of the norm of the zero vector is taken as 0",
@@ -242,8 +296,12 @@ LOSSES: dict[str, Description] = {
         latex="\\sum_{d=1}^{D} \\left(\\frac{\\hat{y}_{d}}{\\sqrt{\\sum_{d'=1}^{D} \\hat{y}_{d'}^{2}}} - \\frac{y_{d}}{\\sqrt{\\sum_{d'=1}^{D} y_{d'}^{2}}}\\right)^{2}",
         signature="(d),(d)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('D',)),
-            Input(name="target", kind="target", dims=('D',)),
+            Input(name="prediction", kind="prediction", dims=('D',), latex="\\hat{y}_{d}"),
+            Input(name="target", kind="target", dims=('D',), latex="y_{d}"),
+        ),
+        equations=(
+            ("\\ell = \\sum_{d=1}^{D} \\left(\\frac{\\hat{y}_{d}}{\\sqrt{\\sum_{d'=1}^{D} \\hat{y}_{d'}^{2}}} - \\frac{y_{d}}{\\sqrt{\\sum_{d'=1}^{D} y_{d'}^{2}}}\\right)^{2}", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}_{d}} = \\frac{2 \\operatorname{perpendicular}_{d'}\\left(\\hat{y}_{d'}, -\\operatorname{unit}_{d''}\\left(y_{d''}\\right)_{d'}\\right)_{d}}{\\left\\lVert \\hat{y}_{d'} \\right\\rVert_{d'}}", ""),
         ),
         references=(
             "Grill et al. 2020, Bootstrap your own latent, arXiv:2006.07733",
@@ -258,8 +316,12 @@ LOSSES: dict[str, Description] = {
         latex="\\left\\lvert \\hat{y} - y \\right\\rvert",
         signature="(),()->()",
         inputs=(
-            Input(name="prediction", kind="prediction"),
-            Input(name="target", kind="target"),
+            Input(name="prediction", kind="prediction", latex="\\hat{y}"),
+            Input(name="target", kind="target", latex="y"),
+        ),
+        equations=(
+            ("\\ell = \\left\\lvert \\hat{y} - y \\right\\rvert", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}} = \\operatorname{sign}\\left(\\hat{y} - y\\right)", ""),
         ),
         kinks=(
             "prediction = target: the gradient of |x| at 0 is taken as 0",
@@ -277,8 +339,12 @@ LOSSES: dict[str, Description] = {
         latex="\\frac{1}{D} \\sum_{d=1}^{D} \\left(\\frac{1}{\\left(\\max_{d'} \\hat{y}_{d'}\\right) - \\min_{d'} \\hat{y}_{d'}} \\left(\\hat{y}_{d} - \\min_{d'} \\hat{y}_{d'}\\right) - \\frac{1}{\\left(\\max_{d'} y_{d'}\\right) - \\min_{d'} y_{d'}} \\left(y_{d} - \\min_{d'} y_{d'}\\right)\\right)^{2}",
         signature="(d),(d)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('D',)),
-            Input(name="target", kind="target", dims=('D',)),
+            Input(name="prediction", kind="prediction", dims=('D',), latex="\\hat{y}_{d}"),
+            Input(name="target", kind="target", dims=('D',), latex="y_{d}"),
+        ),
+        equations=(
+            ("\\ell = \\frac{1}{D} \\sum_{d=1}^{D} \\left(\\frac{1}{\\left(\\max_{d'} \\hat{y}_{d'}\\right) - \\min_{d'} \\hat{y}_{d'}} \\left(\\hat{y}_{d} - \\min_{d'} \\hat{y}_{d'}\\right) - \\frac{1}{\\left(\\max_{d'} y_{d'}\\right) - \\min_{d'} y_{d'}} \\left(y_{d} - \\min_{d'} y_{d'}\\right)\\right)^{2}", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}_{d}} = \\frac{\\frac{2 \\left(\\frac{h + \\hat{y}_{d}}{u} - \\frac{w + y_{d}}{w + \\max_{d'} y_{d'}}\\right)}{u} + a_{d}}{D}", "\\begin{aligned}\nu &= h + \\max_{d} \\hat{y}_{d} \\\\\nw &= -\\min_{d} y_{d} \\\\\ng_{d} &= \\operatorname{argmax}_{d'}\\left(-\\hat{y}_{d'}\\right)_{d} \\\\\nh &= -\\min_{d} \\hat{y}_{d} \\\\\na_{d} &= 2 \\sum_{d'=1}^{D} \\left(\\frac{h + \\hat{y}_{d'}}{u} - \\frac{w + y_{d'}}{w + \\max_{d''} y_{d''}}\\right) \\left(-\\frac{g_{d}}{u} - \\frac{\\left(h + \\hat{y}_{d'}\\right) \\left(\\operatorname{argmax}_{d''}\\left(\\hat{y}_{d''}\\right)_{d} - g_{d}\\right)}{u^{2}}\\right)\n\\end{aligned}"),
         ),
         kinks=(
             "min_d' prediction[d'] = prediction[d]: entries that tie for the extreme share the gradient equally",
@@ -296,8 +362,12 @@ LOSSES: dict[str, Description] = {
         latex="\\left(\\hat{y} - y\\right)^{2}",
         signature="(),()->()",
         inputs=(
-            Input(name="prediction", kind="prediction"),
-            Input(name="target", kind="target"),
+            Input(name="prediction", kind="prediction", latex="\\hat{y}"),
+            Input(name="target", kind="target", latex="y"),
+        ),
+        equations=(
+            ("\\ell = \\left(\\hat{y} - y\\right)^{2}", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}} = 2 \\left(\\hat{y} - y\\right)", ""),
         ),
         references=(
             "Stigler 1981, Gauss and the invention of least squares, doi:10.1214/aos/1176345451",
@@ -311,13 +381,17 @@ LOSSES: dict[str, Description] = {
         latex="w^{\\mathrm{style}} \\sum_{c,c'} \\left(\\frac{1}{C H W} \\sum_{h,w} x_{c,h,w} x_{c',h,w} - \\frac{1}{C H W} \\sum_{h,w} x^{\\mathrm{style}}_{c,h,w} x^{\\mathrm{style}}_{c',h,w}\\right)^{2} + \\frac{w^{\\mathrm{content}}}{C H W} \\sum_{c,h,w} \\left(x_{c,h,w} - x^{\\mathrm{content}}_{c,h,w}\\right)^{2}",
         signature="(c,h,w),(c,h,w),(c,h,w)->()",
         inputs=(
-            Input(name="features", kind="prediction", dims=('C', 'H', 'W')),
-            Input(name="content_features", kind="target", dims=('C', 'H', 'W')),
-            Input(name="style_features", kind="target", dims=('C', 'H', 'W')),
+            Input(name="features", kind="prediction", dims=('C', 'H', 'W'), latex="x_{c,h,w}"),
+            Input(name="content_features", kind="target", dims=('C', 'H', 'W'), latex="x^{\\mathrm{content}}_{c,h,w}"),
+            Input(name="style_features", kind="target", dims=('C', 'H', 'W'), latex="x^{\\mathrm{style}}_{c,h,w}"),
         ),
         parameters=(
-            Parameter(name="content_weight", default=1.0, low=0.0, domain="content_weight >= 0"),
-            Parameter(name="style_weight", default=1.0, low=0.0, domain="style_weight >= 0"),
+            Parameter(name="content_weight", default=1.0, low=0.0, domain="content_weight >= 0", latex="w^{\\mathrm{content}}"),
+            Parameter(name="style_weight", default=1.0, low=0.0, domain="style_weight >= 0", latex="w^{\\mathrm{style}}"),
+        ),
+        equations=(
+            ("\\ell = \\mathrm{style} w^{\\mathrm{style}} + \\frac{w^{\\mathrm{content}}}{C H W} \\sum_{c,h,w} \\left(x_{c,h,w} - x^{\\mathrm{content}}_{c,h,w}\\right)^{2}", "\\mathrm{style} = \\sum_{c,c'} \\left(\\frac{1}{C H W} \\sum_{h,w} x_{c,h,w} x_{c',h,w} - \\frac{1}{C H W} \\sum_{h,w} x^{\\mathrm{style}}_{c,h,w} x^{\\mathrm{style}}_{c',h,w}\\right)^{2}"),
+            ("\\begin{aligned}\n\\frac{\\partial \\ell}{\\partial x_{chw}} &= \\frac{2 w^{\\mathrm{content}} \\left(x_{c,h,w} - x^{\\mathrm{content}}_{c,h,w}\\right)}{C H W} \\\\\n& \\qquad + \\frac{4 w^{\\mathrm{style}}}{C H W} \\sum_{c'=1}^{C} x_{c',h,w} \\left(\\frac{1}{C H W} \\sum_{h',w'} x_{c',h',w'} x_{c,h',w'} - \\frac{1}{C H W} \\sum_{h',w'} x^{\\mathrm{style}}_{c',h',w'} x^{\\mathrm{style}}_{c,h',w'}\\right)\n\\end{aligned}", ""),
         ),
         references=(
             "Johnson, Alahi and Fei-Fei 2016, Perceptual losses for real-time style transfer and super-resolution, arXiv:1603.08155",
@@ -331,11 +405,15 @@ LOSSES: dict[str, Description] = {
         latex="\\begin{cases} \\frac{\\left(\\hat{y} - y\\right)^{2}}{2 \\beta} & \\text{if } \\left\\lvert \\hat{y} - y \\right\\rvert < \\beta \\\\ \\left\\lvert \\hat{y} - y \\right\\rvert - \\frac{\\beta}{2} & \\text{otherwise} \\end{cases}",
         signature="(),()->()",
         inputs=(
-            Input(name="prediction", kind="prediction"),
-            Input(name="target", kind="target"),
+            Input(name="prediction", kind="prediction", latex="\\hat{y}"),
+            Input(name="target", kind="target", latex="y"),
         ),
         parameters=(
-            Parameter(name="beta", default=1.0, low=0.0, domain="beta >= 0"),
+            Parameter(name="beta", default=1.0, low=0.0, domain="beta >= 0", latex="\\beta"),
+        ),
+        equations=(
+            ("\\ell = \\begin{cases} \\frac{\\left(\\hat{y} - y\\right)^{2}}{2 \\beta} & \\text{if } \\left\\lvert \\hat{y} - y \\right\\rvert < \\beta \\\\ \\left\\lvert \\hat{y} - y \\right\\rvert - \\frac{\\beta}{2} & \\text{otherwise} \\end{cases}", ""),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}} = \\begin{cases} \\frac{\\hat{y} - y}{\\beta} & \\text{if } \\left\\lvert \\hat{y} - y \\right\\rvert < \\beta \\\\ \\operatorname{sign}\\left(\\hat{y} - y\\right) & \\text{otherwise} \\end{cases}", ""),
         ),
         kinks=(
             "|prediction - target| = beta: the branch for beta > Abs(prediction - target) is taken",
@@ -353,11 +431,15 @@ LOSSES: dict[str, Description] = {
         name="soft_target_cross_entropy",
         title="Softmax cross-entropy with soft targets",
         formula="-sum_k target[k] * log(exp(logits[k])/(sum_j exp(logits[j])))",
-        latex="-\\sum_{k=1}^{K} y_{k} \\log\\left(\\frac{e^{z_{k}}}{\\sum_{j=1}^{K} e^{z_{j}}}\\right)",
+        latex="-\\sum_{k=1}^{K} p_{k} \\log\\left(\\frac{e^{z_{k}}}{\\sum_{j=1}^{K} e^{z_{j}}}\\right)",
         signature="(k),(k)->()",
         inputs=(
-            Input(name="logits", kind="prediction", dims=('K',)),
-            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0),
+            Input(name="logits", kind="prediction", dims=('K',), latex="z_{k}"),
+            Input(name="target", kind="target", dims=('K',), low=0.0, high=1.0, latex="p_{k}"),
+        ),
+        equations=(
+            ("\\ell = -\\sum_{k=1}^{K} p_{k} \\log\\left(\\frac{e^{z_{k}}}{\\sum_{j=1}^{K} e^{z_{j}}}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial z_{k}} = \\left(\\sum_{j=1}^{K} p_{j} - p_{k}\\right) \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{k} - p_{k} \\left(1 - \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{k}\\right)", ""),
         ),
         references=(
             "Hinton, Vinyals and Dean 2015, Distilling the knowledge in a neural network, arXiv:1503.02531",
@@ -372,13 +454,19 @@ LOSSES: dict[str, Description] = {
         latex="\\frac{\\lambda}{2} \\sum_{d=1}^{D} \\left(x_{d} - c_{t,d}\\right)^{2} - \\log\\left(\\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)",
         signature="(k),(d),(k,d),()->()",
         inputs=(
-            Input(name="logits", kind="prediction", dims=('K',)),
-            Input(name="features", kind="prediction", dims=('D',)),
-            Input(name="centers", kind="prediction", dims=('K', 'D')),
-            Input(name="label", kind="label", dims=('K',)),
+            Input(name="logits", kind="prediction", dims=('K',), latex="z_{k}"),
+            Input(name="features", kind="prediction", dims=('D',), latex="x_{d}"),
+            Input(name="centers", kind="prediction", dims=('K', 'D'), latex="c_{k,d}"),
+            Input(name="label", kind="label", dims=('K',), latex="t"),
         ),
         parameters=(
-            Parameter(name="strength", default=0.003, low=0.0, domain="strength >= 0"),
+            Parameter(name="strength", default=0.003, low=0.0, domain="strength >= 0", latex="\\lambda"),
+        ),
+        equations=(
+            ("\\ell = \\frac{\\lambda}{2} \\sum_{d=1}^{D} \\left(x_{d} - c_{t,d}\\right)^{2} - \\log\\left(\\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial z_{k}} = \\begin{cases} -\\left(1 - \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{t}\\right) & \\text{if } k = t \\\\ \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{k} & \\text{otherwise} \\end{cases}", ""),
+            ("\\frac{\\partial \\ell}{\\partial x_{d}} = \\lambda \\left(x_{d} - c_{t,d}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial c_{kd}} = \\begin{cases} -\\lambda \\left(x_{d} - c_{t,d}\\right) & \\text{if } k = t \\\\ 0 & \\text{otherwise} \\end{cases}", ""),
         ),
         references=(
             "Wen, Zhang, Li and Qiao 2016, A discriminative feature learning approach for deep face recognition, doi:10.1007/978-3-319-46478-7_31",
@@ -397,8 +485,12 @@ LOSSES: dict[str, Description] = {
         latex="-\\log\\left(\\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)",
         signature="(k),()->()",
         inputs=(
-            Input(name="logits", kind="prediction", dims=('K',)),
-            Input(name="label", kind="label", dims=('K',)),
+            Input(name="logits", kind="prediction", dims=('K',), latex="z_{k}"),
+            Input(name="label", kind="label", dims=('K',), latex="t"),
+        ),
+        equations=(
+            ("\\ell = -\\log\\left(\\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial z_{k}} = \\begin{cases} -\\left(1 - \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{t}\\right) & \\text{if } k = t \\\\ \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{k} & \\text{otherwise} \\end{cases}", ""),
         ),
         references=(
             "Bridle 1990, Probabilistic interpretation of feedforward classification network outputs, doi:10.1007/978-3-642-76153-9_28",
@@ -412,11 +504,15 @@ LOSSES: dict[str, Description] = {
         latex="-\\left(1 - \\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)^{\\gamma} \\log\\left(\\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)",
         signature="(k),()->()",
         inputs=(
-            Input(name="logits", kind="prediction", dims=('K',)),
-            Input(name="label", kind="label", dims=('K',)),
+            Input(name="logits", kind="prediction", dims=('K',), latex="z_{k}"),
+            Input(name="label", kind="label", dims=('K',), latex="t"),
         ),
         parameters=(
-            Parameter(name="gamma", default=2.0, low=0.0, domain="gamma >= 0"),
+            Parameter(name="gamma", default=2.0, low=0.0, domain="gamma >= 0", latex="\\gamma"),
+        ),
+        equations=(
+            ("\\ell = -\\left(1 - \\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)^{\\gamma} \\log\\left(\\frac{e^{z_{t}}}{\\sum_{k=1}^{K} e^{z_{k}}}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial z_{k}} = \\begin{cases} -u^{1 + \\gamma} - w \\gamma u^{1 + \\gamma} \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{t} & \\text{if } k = t \\\\ u^{\\gamma} \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{k} + w \\gamma u^{\\gamma} \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{k} \\operatorname{softmax}_{j}\\left(z_{j}\\right)_{t} & \\text{otherwise} \\end{cases}", "\\begin{aligned}\nu &= \\left(1 - \\operatorname{softmax}_{k}\\left(z_{k}\\right)_{t}\\right) \\\\\nw &= \\frac{\\log\\operatorname{softmax}_{k}\\left(z_{k}\\right)_{t}}{e^{\\log\\operatorname{softmax}_{k}\\left(z_{k}\\right)_{t}} - 1}\n\\end{aligned}"),
         ),
         limits=(
             "gamma = 0: -log(exp(logits[label])/(sum_k exp(logits[k])))",
@@ -430,11 +526,15 @@ LOSSES: dict[str, Description] = {
         name="sparse_cross_entropy",
         title="Cross-entropy with integer labels",
         formula="-log(prediction[label])",
-        latex="-\\log\\left(\\hat{y}_{t}\\right)",
+        latex="-\\log\\left(q_{t}\\right)",
         signature="(k),()->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0),
-            Input(name="label", kind="label", dims=('K',)),
+            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0, latex="q_{k}"),
+            Input(name="label", kind="label", dims=('K',), latex="t"),
+        ),
+        equations=(
+            ("\\ell = -\\log\\left(q_{t}\\right)", ""),
+            ("\\frac{\\partial \\ell}{\\partial q_{k}} = \\begin{cases} -\\frac{1}{q_{t}} & \\text{if } k = t \\\\ 0 & \\text{otherwise} \\end{cases}", ""),
         ),
         references=(
             "Good 1952, Rational decisions, doi:10.1111/j.2517-6161.1952.tb00104.x",
@@ -454,8 +554,12 @@ LOSSES: dict[str, Description] = {
         latex="\\frac{1}{D} \\sum_{d=1}^{D} \\left(\\frac{\\sqrt{D}}{\\sqrt{\\sum_{d'=1}^{D} \\left(\\hat{y}_{d'} - \\frac{1}{D} \\sum_{d''=1}^{D} \\hat{y}_{d''}\\right)^{2}}} \\left(\\hat{y}_{d} - \\frac{1}{D} \\sum_{d'=1}^{D} \\hat{y}_{d'}\\right) - \\frac{\\sqrt{D}}{\\sqrt{\\sum_{d'=1}^{D} \\left(y_{d'} - \\frac{1}{D} \\sum_{d''=1}^{D} y_{d''}\\right)^{2}}} \\left(y_{d} - \\frac{1}{D} \\sum_{d'=1}^{D} y_{d'}\\right)\\right)^{2}",
         signature="(d),(d)->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('D',)),
-            Input(name="target", kind="target", dims=('D',)),
+            Input(name="prediction", kind="prediction", dims=('D',), latex="\\hat{y}_{d}"),
+            Input(name="target", kind="target", dims=('D',), latex="y_{d}"),
+        ),
+        equations=(
+            ("\\ell = \\frac{1}{D} \\sum_{d=1}^{D} \\left(u_{d} - \\frac{\\sqrt{D}}{\\sqrt{\\sum_{d'=1}^{D} \\left(y_{d'} - \\frac{1}{D} \\sum_{d''=1}^{D} y_{d''}\\right)^{2}}} \\left(y_{d} - \\frac{1}{D} \\sum_{d'=1}^{D} y_{d'}\\right)\\right)^{2}", "u_{d} = \\frac{\\sqrt{D}}{\\sqrt{\\sum_{d'=1}^{D} \\left(\\hat{y}_{d'} - \\frac{1}{D} \\sum_{d''=1}^{D} \\hat{y}_{d''}\\right)^{2}}} \\left(\\hat{y}_{d} - \\frac{1}{D} \\sum_{d'=1}^{D} \\hat{y}_{d'}\\right)"),
+            ("\\frac{\\partial \\ell}{\\partial \\hat{y}_{d}} = \\frac{\\frac{2 \\sqrt{D} \\left(\\sqrt{D} w_{d} - \\sqrt{D} \\operatorname{unit}_{d'}\\left(y_{d'} - \\frac{1}{D} \\sum_{d''=1}^{D} y_{d''}\\right)_{d}\\right)}{g} + a_{d}}{D}", "\\begin{aligned}\nu &= -\\frac{1}{D} \\sum_{d=1}^{D} \\hat{y}_{d} \\\\\nw_{d} &= \\operatorname{unit}_{d'}\\left(u + \\hat{y}_{d'}\\right)_{d} \\\\\ng &= \\left\\lVert u + \\hat{y}_{d} \\right\\rVert_{d} \\\\\nh_{d,d'} &= \\frac{\\operatorname{perpendicular}_{d''}\\left(u + \\hat{y}_{d''}, -\\frac{1}{D}\\right)_{d'}}{g} - \\frac{w_{d} \\operatorname{unit}_{d''}\\left(u + \\hat{y}_{d''}\\right)_{d'}}{g} \\\\\na_{d} &= 2 \\sqrt{D} \\sum_{d'=1}^{D} h_{d,d'} \\left(\\sqrt{D} \\operatorname{unit}_{d''}\\left(u + \\hat{y}_{d''}\\right)_{d'} - \\sqrt{D} \\operatorname{unit}_{d''}\\left(y_{d''} - \\frac{1}{D} \\sum_{d'''=1}^{D} y_{d'''}\\right)_{d'}\\right)\n\\end{aligned}"),
         ),
         references=(
             "Ba, Kiros and Hinton 2016, Layer normalization, arXiv:1607.06450",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from math import inf
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ class Input(NamedTuple):
     `kind` is "prediction" (differentiated), "target" or "label". `dims` names the core dimensions, which
     are the array's last axes; for a label it names the one dimension that the label indexes. The entries
     lie between `low` and `high` (an infinite end admits the infinity), or among `values` where that is given.
+    `latex` is the letter that formulas in LaTeX have for it.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Input(NamedTuple):
     open_low: bool = False
     open_high: bool = False
     values: tuple[float, ...] | None = None
+    latex: str = ""
 
     @property
     def core(self) -> tuple[str, ...]:
@@ -47,7 +50,10 @@ class Input(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """A parameter of a loss: a finite number with a default and a domain, which `domain` says in words."""
+    """A parameter of a loss: a finite number with a default and a domain, which `domain` says in words.
+
+    `latex` is the letter that formulas in LaTeX have for it.
+    """
 
     name: str
     default: float
@@ -57,6 +63,7 @@ class Parameter(NamedTuple):
     open_high: bool = False
     values: tuple[float, ...] | None = None
     domain: str = ""
+    latex: str = ""
 
     def admits(self, value: float) -> bool:
         """Whether `value` lies in the domain."""
@@ -88,7 +95,7 @@ class Description:
         name: the loss's name in this package.
         title: its name in English.
         formula: the formula of one sample, as plain text.
-        latex: the same in LaTeX.
+        latex: the same in LaTeX, with the letters of the inputs and parameters.
         signature: as NumPy's generalised ufuncs write it, such as `(k),()->()`.
         inputs: the inputs in the order in which they are given.
         parameters: the parameters, given by keyword.
@@ -97,6 +104,8 @@ class Description:
         references: where the formula comes from.
         sparse: the outputs of which a kernel writes only some entries.
         family: the heading under which the documentation lists the loss.
+        equations: the formula, and the gradient by each prediction, as LaTeX equations that are laid out for a
+            page; each with the definitions of the letters in it, empty where there are none.
     """
 
     name: str
@@ -111,6 +120,7 @@ class Description:
     references: tuple[str, ...] = ()
     sparse: tuple[str, ...] = ()
     family: str = "other"
+    equations: tuple[tuple[str, str], ...] = ()
 
     @property
     def predictions(self) -> tuple[Input, ...]:
@@ -153,8 +163,42 @@ class Description:
             for entry in self.parameters
         ]
 
+    def html(self) -> str:
+        """A table for a notebook: title, formula, gradient, inputs and parameters, with LaTeX between dollar signs."""
+        formula, *gradients = self.equations or ((self.latex, ""),)
+        rows = [("formula", [equation(*formula)])]
+        if gradients:
+            rows.append(("gradient", [equation(*gradient) for gradient in gradients]))
+        rows.append(("inputs", [variable(e, f"{e.shape}, {e.kind}", e.domain) for e in self.inputs]))
+        if self.parameters:
+            rows.append(("parameters", [variable(e, f"= {e.default!r}", e.domain) for e in self.parameters]))
+        # Names and titles are kept from being taken for mathematics; colours are those of the page.
+        title = f'<span class="mathjax_ignore tex2jax_ignore">{escape(self.title, quote=False)}</span>'
+        lines = ["<table>", f"<tr><th{LEFT} colspan=\"2\">{title} <code>{self.name}</code></th></tr>"]
+        for heading, cells in rows:
+            inside = "".join(f"<div>{cell}</div>" for cell in cells)
+            lines.append(f"<tr><th{LEFT}>{heading}</th><td{LEFT}>{inside}</td></tr>")
+        return "\n".join([*lines, "</table>"])
+
     def __repr__(self) -> str:
         return self.summary
+
+
+#: Notebooks set tables flush right.
+LEFT = ' style="text-align: left"'
+
+
+def equation(latex: str, where: str) -> str:
+    """An equation in HTML, for a page that sets what stands between dollar signs."""
+    shown = f"$${escape(latex, quote=False)}$$"
+    return shown + (f"where $${escape(where, quote=False)}$$" if where else "")
+
+
+def variable(entry: Input | Parameter, what: str, domain: str) -> str:
+    """An input or a parameter in HTML: name, letter, what it is, domain."""
+    letter = f" ${escape(entry.latex, quote=False)}$" if entry.latex else ""
+    words = ", ".join(filter(None, [what, domain]))
+    return f"<code>{entry.name}</code>{letter} {escape(words, quote=False)}"
 
 
 def indent(text: str) -> str:

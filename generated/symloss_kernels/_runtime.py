@@ -587,6 +587,9 @@ class Loss:
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.info.latex}$"
 
+    def _repr_html_(self) -> str:
+        return self.info.html()
+
     def __reduce__(self) -> Any:
         if self._home is None:
             raise pickle.PicklingError(f"{self.info.name} is in no package; pickle what it was compiled from")
