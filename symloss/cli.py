@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import symloss
-from symloss.errors import SpecError, SymlossError
+from symloss.cli_docs import docs_app, plot
+from symloss.errors import SymlossError
+from symloss.terminal import (
+    DEFAULT_OUT,
+    Name,
+    Specs,
+    clear_errors,
+    complain,
+    cores,
+    note,
+    package_folder,
+    progress,
+    refused,
+    say,
+    table,
+)
 
 if TYPE_CHECKING:
-    from symloss.pipeline import Progress, Result
+    from symloss.pipeline import Result
 
 app = typer.Typer(
     name="symloss",
@@ -29,16 +41,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="A compiler for loss functions: from a textbook formula to gradients, curvature, kernels and pages.",
 )
-
-DEFAULT_OUT = Path("generated/symloss_kernels")
-
-Specs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--specs", help="Folder or file of own specs; again for several. Default: the shipped ones."
-    ),
-]
-Name = Annotated[str, typer.Argument(help="Name of a loss, as `symloss list` shows it.", show_default=False)]
 
 
 class Target(StrEnum):
@@ -74,47 +76,9 @@ def main() -> None:
     app()
 
 
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Turn an error that symloss raises on purpose into a paragraph and exit code 1."""
-    try:
-        yield
-    except SymlossError as error:
-        _complain(str(error))
-        raise typer.Exit(1) from None
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/]: {_plain(text)}", highlight=False)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
-def _print(text: str) -> None:
-    """Print as it is, without colours and without breaking lines."""
-    typer.echo(text)
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> None:
-    """A table for a person; tab-separated lines for a pipe."""
-    console = Console()
-    if not console.is_terminal:
-        for row in rows:
-            _print("\t".join(row))
-        return
-    table = Table(*columns, header_style="bold")
-    for row in rows:
-        table.add_row(*map(_plain, row))
-    console.print(table)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
-        _print(f"symloss {symloss.__version__}")
+        say(f"symloss {symloss.__version__}")
         raise typer.Exit
 
 
@@ -132,36 +96,41 @@ def list_losses(specs: Specs = None) -> None:
     """List the losses: name, signature, family, title."""
     from symloss.catalog import load
 
-    with _clear_errors():
+    with clear_errors():
         losses, errors = load(specs)
         rows = [[loss.name, loss.signature, loss.family, loss.title] for loss in losses]
-        _table(["name", "signature", "family", "title"], rows)
-        _refused(errors)
-
-
-def _refused(errors: list[SpecError] | tuple[SpecError, ...]) -> None:
-    """Name the specs that were refused, and leave with 1 if there are any."""
-    for error in errors:
-        _complain(str(error))
-    if errors:
-        raise typer.Exit(1)
+        table(["name", "signature", "family", "title"], rows)
+        refused(errors)
 
 
 @app.command()
 def show(
     name: Name,
-    stage: Annotated[Stage, typer.Option(help="Which stage of the derivation to print.")] = Stage.all,
+    stage: Annotated[
+        Stage | None,
+        typer.Option(help="Print one stage between formula and kernel, or all, on plain lines instead."),
+    ] = None,
+    trail: Annotated[bool, typer.Option("--trail", help="Show each step of the derivation as well.")] = False,
     specs: Specs = None,
 ) -> None:
-    """Show a loss on its way from formula to kernel, stage by stage."""
+    """Draw a loss: its formula, gradient and Hessian diagonal, and what is known of its parameters."""
+    from symloss import show as shown
     from symloss.catalog import Catalog
-    from symloss.show import show as lines
 
-    with _clear_errors():
+    if stage and trail:
+        raise typer.BadParameter("--stage trail prints the steps alone", param_hint="--trail with --stage")
+    encoding = sys.stdout.encoding or "ascii"  # what it can't print is replaced, not an error
+    with clear_errors():
         catalog = Catalog(specs)
         loss = catalog.loss(name)
-        for line in lines(replace(loss, file=catalog.label(Path(loss.file))), stage.value):
-            _print(line)
+        if stage:
+            lines = shown.show(replace(loss, file=catalog.label(Path(loss.file))), stage.value)
+        else:
+            width = shutil.get_terminal_size().columns
+            lines = shown.page(loss, width, is_plain=not shown.can_draw(encoding), with_trail=trail)
+        for line in lines:
+            printable = line.encode(encoding, "replace").decode(encoding)
+            say(typer.style(printable, bold=True) if isinstance(line, shown.Heading) else printable)
 
 
 @app.command()
@@ -197,27 +166,16 @@ def generate(
     from symloss import pipeline
     from symloss.catalog import Catalog
 
-    if specs and out is None:
-        raise typer.BadParameter(
-            "own specs need --out, the folder of the package to make", param_hint="--specs"
-        )
-    out = out or DEFAULT_OUT
-    package = out.resolve().name
-    if not package.isidentifier():
-        raise typer.BadParameter(
-            f"the folder is imported as a package, and {package!r} can't be; "
-            f"write for example {''.join(c if c.isalnum() else '_' for c in package)!r}",
-            param_hint="--out",
-        )
+    out = package_folder(specs, out)
     start = time.perf_counter()
-    with _clear_errors(), _progress() as progress:
+    with clear_errors(), progress() as shown:
         catalog = Catalog(specs)
         options = pipeline.Options(
             only=tuple(only or ()),
             targets=tuple(t.value for t in target or ()),
-            jobs=jobs or _cores(),
+            jobs=jobs or cores(),
             force=force,
-            progress=progress,
+            progress=shown,
         )
         diff = ""
         if check:
@@ -225,35 +183,15 @@ def generate(
         else:
             result = pipeline.generate(catalog, out, options)
     if diff:
-        _print(diff.rstrip("\n"))
-        _complain(f"{out} is not what the specs give; run `symloss generate`")
+        say(diff.rstrip("\n"))
+        complain(f"{out} is not what the specs give; run `symloss generate`")
     elif check:
-        _print(f"{out} is what the specs give ({len(result.losses)} losses)")
+        say(f"{out} is what the specs give ({len(result.losses)} losses)")
     else:
         _report(result, out, time.perf_counter() - start)
-    _refused(result.errors)
+    refused(result.errors)
     if diff:
         raise typer.Exit(1)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A progress bar on a terminal; nothing in a pipe."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = [TextColumn("deriving"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, TextColumn("{task.description}"), console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda label, done, total: bar.update(task, completed=done, total=total, description=label)
 
 
 def _report(result: Result, out: Path, seconds: float) -> None:
@@ -264,9 +202,9 @@ def _report(result: Result, out: Path, seconds: float) -> None:
     for name, emitted in result.emitted.items():
         counts = [len(emitted.written), len(emitted.unchanged), len(emitted.removed)]
         rows.append([name, str(TARGETS[name].folder(out)), *map(str, counts)])
-    _table(["target", "folder", "written", "unchanged", "removed"], rows)
+    table(["target", "folder", "written", "unchanged", "removed"], rows)
     derived = sum(state == "derived" for state in result.losses.values())
-    _print(f"{len(result.losses)} losses, {derived} of them derived anew, in {seconds:.1f} s")
+    say(f"{len(result.losses)} losses, {derived} of them derived anew, in {seconds:.1f} s")
 
 
 @app.command()
@@ -285,16 +223,16 @@ def verify(
     from symloss.catalog import Catalog
     from symloss.verify import verify as measure
 
-    with _clear_errors():
+    with clear_errors():
         catalog = Catalog(specs)
         losses, errors = ([catalog.loss(name) for name in names], []) if names else catalog.load()
         reports = []
         for loss in losses:
             runtime = symloss.compile(loss) if specs else _shipped(loss.name)
             for kind in dtype or list(DType):
-                _note(f"{loss.name}, {kind.value}")
+                note(f"{loss.name}, {kind.value}")
                 reports.append(measure(loss, runtime, kind.value, count=points, seed=seed))
-    _table(
+    table(
         ["loss", "dtype", "output", "results", "ulp", "mixed", "bound", "verdict", "worst at"],
         [
             [
@@ -313,17 +251,10 @@ def verify(
         ],
     )
     for failure in (failure for report in reports for failure in report.failures):
-        _complain(str(failure))
-    _refused(errors)
+        complain(str(failure))
+    refused(errors)
     if not all(report.passed for report in reports):
         raise typer.Exit(1)
-
-
-def _note(text: str) -> None:
-    """Say on a terminal what is being done."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        console.print(f"[dim]{text}[/]")
 
 
 def _shipped(name: str) -> object:
@@ -350,7 +281,7 @@ def new(
     from symloss.emit import render
     from symloss.validate import check_name
 
-    with _clear_errors():
+    with clear_errors():
         check_name("the loss", name)
         file = directory / f"{name}.py"
         if file.exists():
@@ -358,5 +289,9 @@ def new(
         title = name.replace("_", " ").capitalize()
         directory.mkdir(parents=True, exist_ok=True)
         file.write_text(render("new_spec.py.jinja", name=name, title=title), encoding="utf-8")
-    _print(f"wrote {file}; now edit it, and run\n  symloss show {name} --specs {directory}")
-    _print(f"  symloss generate --specs {directory} --out my_losses")
+    say(f"wrote {file}; now edit it, and run\n  symloss show {name} --specs {directory}")
+    say(f"  symloss generate --specs {directory} --out my_losses")
+
+
+app.command()(plot)
+app.add_typer(docs_app, name="docs")

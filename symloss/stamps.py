@@ -24,9 +24,12 @@ from symloss.emit import CACHE, File
 def engine() -> str:
     """A hash of everything beside the specs that decides what is generated."""
     hashed = hashlib.sha256()
-    for root in (Path(__file__).resolve().parent, data_folder("templates")):
+    for root in (Path(__file__).resolve().parent, data_folder("templates"), data_folder("measured")):
         for path in sorted(root.rglob("*")):
-            if path.suffix in (".py", ".jinja") and "_data" not in path.relative_to(root).parts:
+            if (
+                path.suffix in (".py", ".jinja", ".md", ".json")
+                and "_data" not in path.relative_to(root).parts
+            ):
                 hashed.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     for library in ("jinja2", "mpmath", "sympy"):
         hashed.update(f"{library} {version(library)}\0".encode())

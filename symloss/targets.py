@@ -133,20 +133,24 @@ def _comment(template: str, spec: str = "") -> str:
 
 
 def _page(derivation: Derivation, package: str) -> tuple[Files, Entry]:
-    from symloss.printers import pages
+    from symloss.printers import javascript, pages, site
+    from symloss.printers.language import LANGUAGES
 
     name, spec = derivation.loss.name, derivation.loss.file
-    page = File(pages.page(derivation, package), pages.PAGE, spec)
-    return {f"{name}.md": page}, pages.entry(derivation)
+    facts = pages.Facts.of(derivation)
+    files = {
+        f"{language.code}/losses/{name}.md": File(pages.page(facts, language, package), pages.PAGE, spec)
+        for language in LANGUAGES
+    }
+    script = javascript.curve(derivation, facts.plotter.plan.as_json(), header(javascript.TEMPLATE, spec))
+    files[f"curves/{name}.js"] = File(script, javascript.TEMPLATE, spec)
+    return files, site.entry(facts)
 
 
 def _pages(entries: Sequence[Entry], _: str) -> Files:
-    from symloss.printers import pages
+    from symloss.printers import site
 
-    return {
-        "index.md": File(pages.index(entries), pages.INDEX),
-        "formulas.tex": File(pages.handbook([entry["section"] for entry in entries]), pages.HANDBOOK),
-    }
+    return {path: File(text, template) for path, (text, template) in site.shared(entries).items()}
 
 
 def _beside(out: Path) -> Path:

@@ -67,6 +67,7 @@ def test_version():
         ["generate", "--out", "not-a-name"],
         ["show"],
         ["show", "huber", "--stage", "nothing"],
+        ["show", "huber", "--stage", "trail", "--trail"],
         ["verify", "--dtype", "float16"],
         ["verify", "--points", "0"],
         ["new"],
@@ -111,6 +112,50 @@ def test_every_stage_is_shown(stage):
     assert str(ROOT) not in result.stdout
 
 
+def test_show_draws_the_loss(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run("show", "huber")
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["Huber loss · Huber 损失", "huber(prediction, target)  (),()->()  regression · 回归"]
+    for part in (
+        "    ℓ = ⎨",
+        "    ─────────── = ⎨",
+        "        ∂²ℓ        ⎧ 1   if │prediction - target│ ≤ δ",
+        "    delta (δ) = 1, δ > 0",
+    ):
+        assert part in lines
+    assert "== lifted ==" not in result.stdout
+    assert "differentiate, grad prediction" not in result.stdout
+    assert "differentiate, grad prediction" in run("show", "huber", "--trail").stdout
+    assert "== lifted ==" in run("show", "huber", "--stage", "all").stdout
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_show_fits_the_terminal(monkeypatch, width):
+    from rich.cells import cell_len
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    widths = [cell_len(line) for line in run("show", "perceptual", "--trail").stdout.splitlines()]
+    assert width * 3 // 4 < max(widths) <= width
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+@pytest.mark.parametrize("options", [[], ["--trail"], ["--stage", "all"]])
+def test_show_on_a_terminal_without_unicode(encoding, options):
+    done = subprocess.run(
+        [sys.executable, "-m", "symloss", "show", "kl_divergence", *options],
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.decode(encoding)
+    assert "sum_k target[k] * log(target[k]/prediction[k])" in said
+    assert "∑" not in said and "散度" not in said
+
+
 def test_show_of_an_unknown_loss_names_the_nearest():
     result = run("show", "hubber")
     assert result.exit_code == 1
@@ -124,7 +169,7 @@ def test_generate_own_specs(specs, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "1 losses, 1 of them derived anew" in result.stdout
     assert (out / "cpu" / "good.py").is_file()
-    assert (tmp_path / "my_losses_docs" / "good.md").is_file()
+    assert (tmp_path / "my_losses_docs" / "en" / "losses" / "good.md").is_file()
     monkeypatch.syspath_prepend(tmp_path)
     import my_losses
 

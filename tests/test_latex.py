@@ -283,10 +283,10 @@ def test_a_long_sum_is_broken_before_its_signs():
     expr = sum((log(1 + x**n) * (-1) ** n for n in range(2, 20)), S.Zero)
     rows = lines(r"\ell", expr, printer_for(expr))
     assert len(rows) > 2
-    assert rows[0].startswith(r"\ell &= ") and all(re.match(r"&\\qquad [+-] ", row) for row in rows[1:])
+    assert rows[0].startswith(r"\ell &= ") and all(re.match(r"& \\qquad [+-] ", row) for row in rows[1:])
     assert all(width(row) <= LINE + 10 for row in rows)
     assert block(rows).startswith(r"\begin{aligned}")
-    joined = " ".join(row.replace(r"\ell &= ", "").replace(r"&\qquad ", "") for row in rows)
+    joined = " ".join(row.replace(r"\ell &= ", "").replace(r"& \qquad ", "") for row in rows)
     assert math.isclose(read(joined, {"x": 0.7}), float(expr.subs(x, 0.7)), rel_tol=1e-12)
 
 

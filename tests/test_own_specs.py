@@ -110,6 +110,33 @@ OWN = {
             overlap = Sum(prediction[p] * target[p], p)
             return 1 - (2 * overlap + smooth) / (Sum(prediction[p], p) + Sum(target[p], p) + smooth)
         """,
+    "generalised_cross_entropy": """
+        from symloss.losses import softmax_cross_entropy
+
+
+        @loss(reference="Zhang & Sabuncu 2018, arXiv:1805.07836", limits={"q": {0: softmax_cross_entropy}})
+        def generalised_cross_entropy(logits: Prediction["K"], label: Label["K"],
+                                      q: Interval(0, 1) = Rational(7, 10)):
+            k = index("K")
+            p = exp(logits[label]) / Sum(exp(logits[k]), k)
+            return (1 - p**q) / q
+        """,
+    "hellinger": """
+        @loss(reference="Hellinger 1909")
+        def hellinger(prediction: Prediction["K"].over(Interval(0, 1)), target: Target["K"].over(Interval(0, 1))):
+            k = index("K")
+            return Sum((sqrt(prediction[k]) - sqrt(target[k]))**2, k) / 2
+        """,
+    "sigmoid_brier": """
+        @loss(reference="Brier 1950")
+        def sigmoid_brier(z: Prediction, y: Target.over(Interval(0, 1))):
+            return (1 / (1 + exp(-z)) - y)**2
+        """,
+    "sigmoid_brier_cases": """
+        @loss(reference="Brier 1950")
+        def sigmoid_brier_cases(z: Prediction, y: Target.over(FiniteSet(0, 1))):
+            return (exp(z) / (1 + exp(z)) - y)**2
+        """,
 }
 
 
@@ -119,6 +146,91 @@ def test_an_own_loss_keeps_the_bounds_of_the_shipped_ones(name, tmp_path, monkey
     loss = catalog.trace(catalog.load_text(spec(OWN[name]))[name])
     report = verify(loss, symloss.compile(loss), np.float64, count=8)
     assert report.passed, "\n".join(map(str, report.failures))
+
+
+ROWS = {
+    "brier": """
+        @loss(reference="Brier 1950")
+        def brier(logits: Prediction["K"], label: Label["K"]):
+            k, j = index("K"), index("K", "j")
+            p = exp(logits[k]) / Sum(exp(logits[j]), j)
+            return Sum((p - Piecewise((1, Eq(k, label)), (0, True)))**2, k)
+        """,
+    "soft_brier": """
+        @loss
+        def soft_brier(logits: Prediction["K"], target: Target["K"].over(Interval(0, 1))):
+            k, j = index("K"), index("K", "j")
+            p = exp(logits[k]) / Sum(exp(logits[j]), j)
+            return Sum((p - target[k])**2, k)
+        """,
+    "collision": """
+        @loss(reference="Renyi 1961")
+        def collision(logits: Prediction["K"]):
+            k, j = index("K"), index("K", "j")
+            p = exp(logits[k]) / Sum(exp(logits[j]), j)
+            return Sum(p**2, k)
+        """,
+    "expected_place": """
+        @loss
+        def expected_place(logits: Prediction["K"], place: Target["K"]):
+            k, j = index("K"), index("K", "j")
+            return Sum(place[k] * exp(logits[k]) / Sum(exp(logits[j]), j), k)
+        """,
+}
+#: Logits that are large, far apart, equal, confidently right and confidently wrong (the label is the first).
+LOGITS = [
+    [0.5, -1.25, 2.0],
+    [400.0, 401.5, 399.0],
+    [-400.0, -401.5, -399.0],
+    [800.0, 0.0, -800.0],
+    [1e300, -1e300, 0.0],
+    [7.5, 7.5, 7.5],
+    [45.0, 1.0, 2.0],
+    [1.0, 45.0, 2.0],
+]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_softmax_inside_a_sum_survives_any_logits(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMLOSS_CACHE", str(tmp_path))
+    text = spec(ROWS[name])
+    kernels, traced = symloss.compile(text), catalog.trace(catalog.load_text(text)[name])
+    oracle, point = Oracle(traced), {}
+    for logits in LOGITS:
+        for given in traced.inputs:
+            rest = 0 if given.kind == "label" else np.array([0.625, 0.25, 0.125])
+            point[given.name] = np.array(logits) if given.name == "logits" else rest
+        value, gradient = kernels.value_and_grad(*point.values())
+        exact = oracle.evaluate("value", point)
+        assert float(value) == pytest.approx(float(exact), rel=4e-15, abs=1e-300), logits
+        for at in range(3):
+            exact = oracle.evaluate("grad", point, "logits", (at,))
+            assert float(gradient[at]) == pytest.approx(float(exact), rel=4e-15, abs=1e-300), (logits, at)
+
+
+SIGNAL_TO_NOISE = """
+    @loss(reference="Le Roux et al. 2019, doi:10.1109/ICASSP.2019.8683855")
+    def signal_to_noise(prediction: Prediction["T"], target: Target["T"]):
+        t = index("T")
+        return log(Sum((prediction[t] - target[t])**2, t) / Sum(target[t]**2, t))
+    """
+
+
+@pytest.mark.parametrize("scale", [1e-9, 0.5, 1.0, 1e9])
+def test_the_logarithm_of_two_sums_is_one_of_two_numbers(scale, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMLOSS_CACHE", str(tmp_path))
+    text = spec(SIGNAL_TO_NOISE)
+    kernels = symloss.compile(text)
+    oracle = Oracle(catalog.trace(catalog.load_text(text)["signal_to_noise"]))
+    target = np.array([0.625, -0.25, 1.5])
+    point = {"prediction": (1 + scale) * target + np.array([0.0, 0.0, 1e-6]) * scale, "target": target}
+    value, gradient = kernels.value_and_grad(*point.values())
+    # The noise is as exact as the difference of the two, one rounding of each entry.
+    spread = 4e-16 * (1 + 1 / scale)
+    assert float(value) == pytest.approx(float(oracle.evaluate("value", point)), rel=4e-15, abs=spread)
+    for at in range(3):
+        exact = float(oracle.evaluate("grad", point, "prediction", (at,)))
+        assert float(gradient[at]) == pytest.approx(exact, rel=4e-15 + 4 * spread)
 
 
 BARRON = """
@@ -155,6 +267,19 @@ def test_barrons_loss_reaches_its_limits_in_alpha(tmp_path, monkeypatch):
     np.testing.assert_allclose(value(1e-12), value(0.0), rtol=1e-9)
     np.testing.assert_allclose(value(-2.0), 2 * r / (r**2 + 4) * r, rtol=3e-15)
     np.testing.assert_array_equal(barron.grad(r, zero, reduction="sum", alpha=2.0), r)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_barrons_kernels_and_the_oracle_agree_at_the_limits(alpha, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMLOSS_CACHE", str(tmp_path))
+    barron = symloss.compile(spec(BARRON))
+    oracle = Oracle(catalog.trace(catalog.load_text(spec(BARRON))["barron"]))
+    for r in (-3.0, -1e-9, 0.0, 0.5, 30.0):
+        point = {"prediction": r, "target": 0.0, "alpha": alpha}
+        gradient, curvature = barron.grad_and_hess(r, 0.0, alpha=alpha)
+        for kind, got in (("value", barron.value(r, 0.0, alpha=alpha)), ("grad", gradient), ("hess", curvature)):
+            wanted = oracle.evaluate(kind, point, None if kind == "value" else "prediction")
+            assert got == pytest.approx(float(wanted), rel=2e-15, abs=0), (kind, r)
 
 
 VON_MISES = """

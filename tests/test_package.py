@@ -104,7 +104,9 @@ def test_what_is_committed_is_what_the_manifest_says(folder):
 def test_every_spec_has_its_kernels_and_its_page():
     specs = {path.stem for path in (ROOT / "specs").rglob("[!_]*.py")}
     assert {path.stem for path in (KERNELS / "cpu").glob("[!_]*.py")} == specs
-    assert {path.stem for path in (ROOT / "generated" / "docs").glob("*.md")} - {"index"} == specs
+    for code in ("en", "zh"):
+        assert {path.stem for path in (ROOT / "generated/docs" / code / "losses").glob("*.md")} - {"index"} == specs
+    assert {path.stem for path in (ROOT / "generated/docs/curves").glob("*.js")} == specs
 
 
 def test_nothing_generated_knows_when_or_where_it_was_made():
@@ -138,7 +140,7 @@ def test_generation_does_not_depend_on_the_hash_seed(tmp_path):
     assert made[0].keys() == made[1].keys()
     assert [path for path in made[0] if made[0][path] != made[1][path]] == []
     for name in NAMES:
-        for path in (f"symloss_kernels/cpu/{name}.py", f"docs/{name}.md"):
+        for path in (f"symloss_kernels/cpu/{name}.py", f"docs/en/losses/{name}.md", f"docs/zh/losses/{name}.md"):
             assert made[0][path] == (ROOT / "generated" / path).read_bytes(), f"{path} is stale"
 
 

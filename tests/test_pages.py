@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sympy import Abs, Eq, FiniteSet, Interval, Piecewise, S, Symbol, sign
+from sympy import Abs, FiniteSet, Interval, Piecewise, S
 
 from symloss.catalog import Catalog
-from symloss.printers import pages
+from symloss.derive import derive
+from symloss.printers import pages, site
 from symloss.printers.example import example
+from symloss.printers.language import CHINESE, ENGLISH, LANGUAGES
+from symloss.printers.layout import NARROW, width
 from symloss.printers.prose import markdown, markdown_reference, tex, tex_reference
 from symloss.spec import Positive, Prediction, Target, Words, loss
 
@@ -28,9 +32,14 @@ LOSSES = {one.name: one for one in Catalog().load()[0]}
     title="Half & half",
     family="regression",
     reference="Someone 1999, A_b, doi:10.1000/a_b.(c)12. And arXiv:1708.02002",
-    english=Words(meaning="Uses a_b * 50%. Second.", strengths=("Good & <cheap>.",), when="Always."),
-    chinese=Words(title="一半", meaning="说明。", weaknesses=("弱。",)),
-    aliases={"torch": "torch.nn.Half(reduction='sum') (its half is *2)"},
+    english=Words(
+        meaning="Uses a_b * 50%. Second.",
+        strengths=("Good & <cheap>.",),
+        when="Always.",
+        differences={"torch": "its half is *2"},
+    ),
+    chinese=Words(title="一半", meaning="说明。", weaknesses=("弱。",), differences={"torch": "其一半"}),
+    aliases={"torch": "torch.nn.Half(reduction='sum')"},
     limits={"delta": {2: lambda prediction, target: Abs(prediction - target)}},
 )
 def half(prediction: Prediction, target: Target.over(Interval(0, 1)), delta: Positive = 0.25):
@@ -38,42 +47,24 @@ def half(prediction: Prediction, target: Target.over(Interval(0, 1)), delta: Pos
     return Piecewise((r**2 / 2, Abs(r) <= delta), (delta * (Abs(r) - delta / 2), True))
 
 
-def derivation():
-    """A derivation made by hand."""
-    one = half.trace()
-    r = one.inputs[0].symbol - one.inputs[1].symbol
-    delta = one.parameters[0].symbol
-    inside = Abs(r) <= delta
-    vector = Symbol("vector_prediction", real=True)
-
-    def output(kind, expr, wrt="prediction"):
-        return SimpleNamespace(kind=kind, wrt=wrt, indices=(), derived=expr, expr=expr)
-
-    gradient = Piecewise((r, inside), (delta * sign(r), True))
-    curvature = Piecewise((1, inside), (0, True))
-    outputs = [
-        output("value", one.formula, None),
-        output("grad", gradient),
-        output("hess", curvature),
-        output("hvp", vector * curvature),
-    ]
-    step = SimpleNamespace(
-        stage="differentiate", output="grad prediction", rule="branch by branch", why="a_b", before=r, after=r
-    )
-    kink = SimpleNamespace(where=Eq(r, 0), rule="the gradient is 0")
-    return SimpleNamespace(loss=one, lifted=one.formula, outputs=outputs, steps=[step, step], kinks=[kink])
+DERIVATION = derive(replace(half.trace(), file="specs/half.py"))
+FACTS = pages.Facts.of(DERIVATION)
 
 
-@pytest.fixture(scope="module")
-def page():
-    return pages.page(derivation())
+@pytest.fixture(scope="module", params=LANGUAGES, ids=lambda language: language.code)
+def page(request):
+    return pages.page(FACTS, request.param)
+
+
+ENGLISH_PAGE = pages.page(FACTS, ENGLISH)
+CHINESE_PAGE = pages.page(FACTS, CHINESE)
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        "# Half & half · 一半\n",
-        "`half` · `(),()->()` · regression · 回归\n",
+        "# Half & half\n",
+        "`half` · `(),()->()` · Regression · 一半\n",
         "Uses a\\_b \\* 50%. Second.\n",
         "| $\\hat{y}$ | `prediction` | prediction | `(...)` | $\\mathbb{R}$ |\n",
         "| $y$ | `target` | target | `(...)` | $\\left[0, 1\\right]$ |\n",
@@ -82,46 +73,151 @@ def page():
         "$$\n\\ell = \\left\\lvert \\hat{y} - y \\right\\rvert\n$$\n",
         "\\frac{\\partial \\ell}{\\partial \\hat{y}} = \\begin{cases} \\hat{y} - y & ",
         "\\frac{\\partial^{2} \\ell}{\\partial \\hat{y}^{2}} = \\begin{cases} 1 & ",
-        "$$\nH v = v \\begin{cases} 1 & ",
-        "- $\\hat{y} = y$: the gradient is 0\n",
         "**Strengths**\n\n- Good & \\<cheap\\>.\n",
-        "**缺点**\n\n- 弱。\n",
-        "| torch | `torch.nn.Half(reduction='sum')` (its half is \\*2) |\n",
-        "<summary>grad prediction (2)</summary>\n\n1. *differentiate*: **branch by branch**. a\\_b\n",
+        "| torch | `torch.nn.Half(reduction='sum')` | its half is \\*2 |\n",
+        "<summary>Gradient · <code>prediction</code> (",
         "[doi:10.1000/a_b.(c)12](https://doi.org/10.1000/a_b.(c)12). And "
         "[arXiv:1708.02002](https://arxiv.org/abs/1708.02002)\n",
         "value, grad = sk.half.value_and_grad(prediction, target)\n",
         "```python\ndef half(prediction: Prediction,",
+        '| <span class="sl-proved">proved</span> |',
+        '| <span class="sl-refuted">refuted</span> |',
+        '<div class="sl-plot" data-loss="half"',
+        "{literalinclude} ../../../symloss_kernels/cpu/half.py",
+        "{literalinclude} ../../../symloss_kernels/cuda/half.py",
+        "| `target` | `prediction` | loss | gradient | curvature |",
+        "Not measured yet",
     ],
 )
-def test_a_page_says(page, words):
-    assert words in page
+def test_a_page_says(words):
+    assert words in ENGLISH_PAGE
 
 
-def test_a_page_leaves_out_what_there_is_not(page):
-    bare = half.trace().__class__(**{**half.trace().__dict__, "parameters": (), "limits": (), "aliases": {}})
-    plain = pages.page(SimpleNamespace(**{**derivation().__dict__, "loss": bare, "kinks": [], "steps": []}))
-    for heading in ("## Parameters", "## Kinks", "## Elsewhere", "degenerates"):
-        assert heading in page
+@pytest.mark.parametrize(
+    "words",
+    [
+        "# 一半\n",
+        "`half` · `(),()->()` · 回归 · Half & half\n",
+        "说明。",
+        "| $\\hat{y}$ | `prediction` | 预测 |",
+        "当 $\\delta = 2$ 公式退化",
+        "\\text{若 }",
+        "\\text{其他}",
+        "**缺点**\n\n- 弱。\n",
+        "| torch | `torch.nn.Half(reduction='sum')` | 其一半 |\n",
+        "<summary>梯度 · <code>prediction</code> (",
+        "**链式法则**",
+        '<span class="sl-proved">已证明</span>',
+    ],
+)
+def test_a_chinese_page_says(words):
+    assert words in CHINESE_PAGE
+
+
+def test_both_languages_have_the_same_formulas_and_code():
+    def same(text):
+        for english, word in CHINESE.formula_words.items():
+            text = text.replace(rf"\text{{{english} }}", rf"\text{{{word} }}")
+            text = text.replace(rf"\text{{{english}}}", rf"\text{{{word}}}")
+        return formulas(text), re.findall("```python.*?```", text, re.DOTALL)
+
+    assert same(ENGLISH_PAGE) == same(CHINESE_PAGE)
+    assert len(re.findall("^## ", ENGLISH_PAGE, re.MULTILINE)) == len(
+        re.findall("^## ", CHINESE_PAGE, re.MULTILINE)
+    )
+
+
+def test_a_page_leaves_out_what_there_is_not():
+    bare = replace(DERIVATION.loss, parameters=(), limits=(), aliases={}, references=())
+    facts = replace(FACTS, derivation=replace(DERIVATION, loss=bare, kinks=()), limits=[])
+    plain = pages.page(facts, ENGLISH)
+    for heading in (
+        "| symbol | parameter |",
+        "## In other libraries",
+        "degenerates",
+        "## References",
+        "bibtex",
+    ):
+        assert heading in ENGLISH_PAGE
         assert heading not in plain
+    assert "the gradient exists everywhere" in plain
+    assert "- $\\hat{y} = y$: the gradient" in (DOCS / "en/losses/mae.md").read_text(encoding="utf-8")
+
+
+def test_a_spec_without_chinese_words_has_a_page_in_english_words():
+    quiet = replace(DERIVATION.loss, chinese=Words())
+    text = pages.page(replace(FACTS, derivation=replace(DERIVATION, loss=quiet)), CHINESE)
+    assert "# Half & half\n" in text and "Uses a\\_b" in text and "## 公式" in text
 
 
 def test_a_page_names_its_spec_and_its_template(page):
     assert page.startswith("<!-- ")
-    assert "docs/loss.md.jinja" in page.partition("-->")[0]
+    assert "specs/half.py" in page.partition("-->")[0] and "docs/loss.md.jinja" in page.partition("-->")[0]
 
 
 def test_the_example_of_own_specs_calls_their_package():
-    assert "import my_losses as ml" in pages.page(derivation(), package="my_losses")
+    text = pages.page(FACTS, ENGLISH, package="my_losses")
+    assert "import my_losses as ml" in text and "{literalinclude} ../../../my_losses/cpu/half.py" in text
 
 
-def test_the_index_lists_by_family():
-    one = pages.entry(derivation())
-    other = {**one, "name": "another", "family": "homemade", "chinese_title": ""}
-    listed = pages.index([other, one])
-    assert listed.index("## Regression · 回归") < listed.index("## Homemade\n")
-    assert "| [`half`](half.md) | Half & half · 一半 | `(),()->()` | Uses a\\_b \\* 50%. |\n" in listed
-    assert "2 losses" in listed
+def test_a_wide_formula_is_there_for_a_telephone_too():
+    text = (DOCS / "en/losses/softmax_focal.md").read_text(encoding="utf-8")
+    wide = re.findall(r"::::\{container\} sl-wide\n(.*?)::::\n", text, re.DOTALL)
+    slim = re.findall(r"::::\{container\} sl-slim\n(.*?)::::\n", text, re.DOTALL)
+    assert len(wide) == len(slim) >= 5
+    assert all(one != other for one, other in zip(wide, slim, strict=True))
+    rows = [row for part in slim for formula in formulas(part) for row in formula.split(r"\\")]
+    assert max(map(width, rows)) < 2 * NARROW
+
+
+# --- what all losses share ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def entries():
+    one = json.loads(json.dumps(site.entry(FACTS)))
+    other = {
+        **one,
+        "name": "another",
+        "family": "homemade",
+        "titles": {"en": "Other", "zh": "Other"},
+        "marks": [],
+    }
+    return [other, one]
+
+
+def test_the_list_is_by_family(entries):
+    listed = site.losses(entries, CHINESE)
+    assert listed.index("## 回归") < listed.index("## homemade\n")
+    assert "| [`half`](half.md) | 一半 | `(),()->()` | 说明。 |\n" in listed
+    assert "共 2 个" in listed
+    assert "2 losses" in site.losses(entries, ENGLISH)
+
+
+def test_the_gallery_has_a_card_for_each_loss(entries):
+    gallery = site.gallery(entries, ENGLISH)
+    assert gallery.count('<li class="sl-card"') == gallery.count("<svg") == 2
+    assert 'data-traits="family:regression' in gallery and 'data-filter="has_parameters"' in gallery
+    assert "Half &amp; half" in gallery and "half 一半" in gallery
+    assert "needs labels" not in gallery  # no loss here has any
+    assert 'aria-label="Curves of loss and gradient of Half &amp; half"' in gallery
+
+
+def test_guides_are_for_losses_that_they_speak_of(entries):
+    own = site.shared(entries)
+    assert "en/index.md" in own and "en/choosing.md" not in own and "zh/accuracy.md" not in own
+    assert "choosing.md" not in own["en/index.md"][0]
+    known = [{**entries[0], "name": name} for name in LOSSES]
+    everything = site.shared(known)
+    assert {f"{code}/{name}.md" for code in ("en", "zh") for name in site.GUIDES} <= set(everything)
+    for path, (text, _) in everything.items():
+        assert not re.search(r"<!-- [a-z-]+ -->", text), path
+
+
+def test_the_first_sentence_ends_where_it_does():
+    assert site.first_sentence("Half of 1.5 times x. More.") == "Half of 1.5 times x."
+    assert site.first_sentence("第一句，没完。第二句。") == "第一句，没完。"
+    assert site.first_sentence("no end") == "no end"
 
 
 def test_words_are_escaped():
@@ -183,19 +279,23 @@ def check_formula(formula: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_formulas_of_a_generated_page_are_sound(name):
-    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    for code in ("en", "zh"):
+        check_page((DOCS / f"{code}/losses/{name}.md").read_text(encoding="utf-8"))
+
+
+def check_page(text):
     found = formulas(text)
     assert len(found) >= 5
     for formula in found:
         check_formula(formula)
-    assert text.count("$$") % 2 == 0 and text.count("```") % 2 == 0
+    assert text.count("$$") % 2 == 0 and text.count("```") % 2 == 0 and text.count("::::") % 4 == 0
     for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         assert len({row.count("|") for row in table.splitlines()}) == 1, table
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_example_of_a_generated_page_runs(name, capsys):
-    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    text = (DOCS / f"en/losses/{name}.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(import.*?)```", text, re.DOTALL)
     space: dict = {}
     exec(compile(code, f"{name}.md", "exec"), space)
@@ -209,11 +309,12 @@ def test_the_example_of_a_generated_page_runs(name, capsys):
         assert np.any(gradient != 0)
 
 
-def test_the_generated_index_links_every_page():
-    text = (DOCS / "index.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("code", ["en", "zh"])
+def test_the_generated_list_links_every_page(code):
+    text = (DOCS / code / "losses/index.md").read_text(encoding="utf-8")
     linked = re.findall(r"\]\((\w+)\.md\)", text)
     assert sorted(linked) == sorted(LOSSES)
-    assert all((DOCS / f"{name}.md").exists() for name in linked)
+    assert all((DOCS / code / f"losses/{name}.md").exists() for name in linked)
 
 
 def compiled(folder: Path) -> str:
@@ -232,7 +333,7 @@ needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdfla
 
 @needs_latex
 def test_a_section_compiles(tmp_path):
-    document = pages.handbook([pages.section(derivation())])
+    document = site.handbook([{"section": pages.section(DERIVATION)}])
     (tmp_path / "formulas.tex").write_text(document, encoding="utf-8")
     assert "Output written on formulas.pdf" in compiled(tmp_path)
 

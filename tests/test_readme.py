@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
+from blocks import blocks
 
 from symloss.catalog import load_text, trace
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+BLOCKS = [block.text for block in blocks(README) if block.language == "python"]
 SPECS = [block for block in BLOCKS if "@loss(" in block]
 CALLS = [block for block in BLOCKS if block not in SPECS]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from sympy import FiniteSet, Interval, Set
 
@@ -51,7 +52,7 @@ def _is_table(loss: Loss, item: Input) -> bool:
 
 def _array(loss: Loss, item: Input, position: int, samples: int) -> str:
     """An expression that makes an input."""
-    sizes = dict(zip(loss.dims, (SIZES[i % len(SIZES)] for i in range(len(loss.dims))), strict=True))
+    sizes = sizes_of(loss)
     if item.kind == "label":
         labels = [(2 * sample) % sizes[item.role.dims[0]] for sample in range(samples)]
         return f"np.array({labels})" if samples > 1 else str(labels[0])
@@ -60,15 +61,56 @@ def _array(loss: Loss, item: Input, position: int, samples: int) -> str:
         shape = [samples, *shape]
     count = math.prod(shape)
     if count > LITERAL:
-        low, high = (0, 1) if isinstance(item.domain, (Interval, FiniteSet)) else (-1, 1)
-        start, stop = (low, high) if position % 2 == 0 else (high, low)
+        start, stop = _ends(item, position)
         return f"np.linspace({start}.0, {stop}.0, {count}).reshape({', '.join(map(str, shape))})"
+    numbers = _numbers(item, position, shape)
+    return f"np.array({_nested(numbers, shape)})" if shape else repr(numbers[0])
+
+
+def sizes_of(loss: Loss) -> dict[str, int]:
+    """The size of each core dimension in examples."""
+    return dict(zip(loss.dims, (SIZES[i % len(SIZES)] for i in range(len(loss.dims))), strict=True))
+
+
+def sample(loss: Loss) -> dict[str, Any]:
+    """One sample: each input as a number or as nested lists of its core shape, as `example` starts."""
+    sizes = sizes_of(loss)
+    values: dict[str, Any] = {}
+    for position, item in enumerate(loss.inputs):
+        shape = [sizes[dim] for dim in item.dims]
+        count = math.prod(shape)
+        if item.kind == "label":
+            values[item.name] = 0
+        elif count > LITERAL:
+            start, stop = _ends(item, position)
+            step = (stop - start) / (count - 1)
+            values[item.name] = _shaped([round(start + step * i, 6) for i in range(count)], shape)
+        else:
+            values[item.name] = _shaped(_numbers(item, position, shape), shape)
+    return values
+
+
+def _ends(item: Input, position: int) -> tuple[int, int]:
+    """Where the entries of a large input start and stop."""
+    low, high = (0, 1) if isinstance(item.domain, (Interval, FiniteSet)) else (-1, 1)
+    return (low, high) if position % 2 == 0 else (high, low)
+
+
+def _numbers(item: Input, position: int, shape: list[int]) -> list[float]:
+    """The entries of a small input, in C order."""
+    count = math.prod(shape)
     if item.dims and _is_probability(item.domain) and shape[-1] in ROWS:
         rows = [ROWS[shape[-1]][(row + position) % 2] for row in range(count // shape[-1])]
-        numbers = [number for row in rows for number in row]
-    else:
-        numbers = [_number(item.domain, position + 3 * position * (position > 0) + i) for i in range(count)]
-    return f"np.array({_nested(numbers, shape)})" if shape else repr(numbers[0])
+        return [number for row in rows for number in row]
+    return [_number(item.domain, position + 3 * position * (position > 0) + i) for i in range(count)]
+
+
+def _shaped(numbers: list[float], shape: list[int]) -> Any:
+    """Numbers in nested lists of a shape; of no dimension, the number."""
+    if not shape:
+        return numbers[0]
+    step = len(numbers) // shape[0]
+    return [_shaped(numbers[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
 
 
 def _is_probability(domain: Set) -> bool:
@@ -93,9 +135,5 @@ def _number(domain: Set, position: int) -> float:
 
 
 def _nested(numbers: list[float], shape: list[int]) -> str:
-    """Numbers as a nested list of a given shape."""
-    if len(shape) == 1:
-        return "[" + ", ".join(map(repr, numbers)) + "]"
-    step = len(numbers) // shape[0]
-    rows = (numbers[i * step : (i + 1) * step] for i in range(shape[0]))
-    return "[" + ", ".join(_nested(row, shape[1:]) for row in rows) + "]"
+    """Numbers as a nested list of a given shape, as Python writes it."""
+    return repr(_shaped(numbers, shape))

@@ -273,9 +273,12 @@ class FormulaPrinter(LatexPrinter):
     def _print_Piecewise(self, expr: Expr) -> str:
         rows = []
         for value, condition in expr.args:
-            when = r"\text{otherwise}" if condition == True else rf"\text{{if }} {self._print(condition)}"  # noqa: E712
-            rows.append(f"{self._print(value)} & {when}")
+            rows.append(f"{self._print(value)} & {self.condition(condition)}")
         return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
+
+    def condition(self, condition: Basic) -> str:
+        """When a case holds: `if x > 0`, `otherwise`."""
+        return r"\text{otherwise}" if condition == S.true else rf"\text{{if }} {self._print(condition)}"
 
     def _print_Relational(self, expr: Relational) -> str:
         if isinstance(expr, Eq) and expr.rhs == 0 and isinstance(expr.lhs, Add):

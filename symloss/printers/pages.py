@@ -1,85 +1,190 @@
-"""The formula documentation: a Markdown page for each loss, their index, and one LaTeX document.
+"""The page of a loss in the formula documentation, and its section in the LaTeX document.
 
-    page(derivation)        -> the page of one loss
-    entry(derivation)       -> what the index and the document need to remember of it
-    index(entries)          -> the page that lists them all, by family
-    handbook(sections)      -> formulas.tex, from the entries' sections
+    Facts.of(derivation)    -> what is told of the loss, derived once
+    page(facts, language)   -> the Markdown page in one language
+    section(derivation)     -> the section of formulas.tex
 
-Pages are made in worker processes, so an entry is a dict of strings.
+What all losses share (the gallery, tables, guides) is `site.py`. Pages are made in worker processes, so what
+they give is text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import math
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sympy import Basic, Expr, Rational, Symbol
+from sympy import Basic, Rational
 
+from symloss.curves import Plotter, edges
 from symloss.emit import header, render
-from symloss.index import Binder, Entry, Index, Reduction, walk
+from symloss.measured import accuracy_of
+from symloss.printers.bibtex import bibtex
 from symloss.printers.example import example
-from symloss.printers.latex import latex, legend, printer_for
-from symloss.printers.layout import abbreviate, block, lines
+from symloss.printers.formulas import Formulas, Shown, Trail
+from symloss.printers.language import ENGLISH, LANGUAGES, Language
+from symloss.printers.latex import latex, legend
 from symloss.printers.notation import symbols
-from symloss.printers.prose import FAMILIES, markdown, markdown_reference, tex, tex_reference
-from symloss.printers.text import text
-from symloss.spec import Loss, Words
+from symloss.printers.properties import property_rows
+from symloss.printers.prose import markdown, markdown_reference, tex, tex_reference
+from symloss.roles import Loss
+from symloss.traits import Trait, traits
 
 if TYPE_CHECKING:
-    from symloss.derive import Derivation, Output
+    from symloss.derive import Derivation, Step
 
-PAGE, INDEX, HANDBOOK = "docs/loss.md.jinja", "docs/index.md.jinja", "docs/formulas.tex.jinja"
+PAGE = "docs/loss.md.jinja"
 _SECTION = "docs/section.tex.jinja"
+#: From a page to the folders of its plots' scripts (in the built site) and of the package (in the sources).
+SCRIPTS, PACKAGE = "../_static/curves", "../../.."
+#: The order of outputs in tables.
+_ORDER = ("value", "grad", "hess", "hvp")
+#: A formula laid out for a page, and for a telephone.
+Pair = tuple[Shown, Shown]
 
-#: A formula, and the definitions of the letters in it.
-Shown = tuple[str, str]
+
+@dataclass(frozen=True)
+class Facts:
+    """What the pages of a loss tell in every language, derived once.
+
+    Each formula is there in both layouts, for a page and for a telephone.
+    """
+
+    derivation: Derivation
+    traits: tuple[Trait, ...]
+    plotter: Plotter
+    formulas: Formulas
+    formula: Pair
+    computed: Pair
+    limits: list[tuple[str, Pair]]
+    outputs: dict[str, list[tuple[str, Pair]]]
+    atoms: list[tuple[str, Pair]]
+    trail: list[tuple[str, list[tuple[Step, Pair, Pair]]]]
+
+    @classmethod
+    def of(cls, derivation: Derivation) -> Facts:
+        """Derive them."""
+        loss = derivation.loss
+        wide, slim = Formulas(loss), Formulas(loss, slim=True)
+        both = (wide, slim)
+        equations = [formulas.equation(r"\ell", loss.formula, loss.names) for formulas in both]
+        return cls(
+            derivation,
+            traits(derivation),
+            Plotter(derivation),
+            wide,
+            (equations[0], equations[1]),
+            (wide.stable(derivation), slim.stable(derivation)),
+            _paired(wide.limits(), slim.limits()),
+            {
+                kind: _paired(wide.outputs(derivation, kind), slim.outputs(derivation, kind))
+                for kind in ("grad", "hess", "hvp")
+            },
+            _paired(wide.atoms(derivation), slim.atoms(derivation)),
+            _paired_trail(wide.trail(derivation), slim.trail(derivation)),
+        )
 
 
-def page(derivation: Derivation, package: str = "symloss_kernels") -> str:
+def _paired(wide: list[tuple[str, Shown]], slim: list[tuple[str, Shown]]) -> list[tuple[str, Pair]]:
+    return [(name, (one, other)) for (name, one), (_, other) in zip(wide, slim, strict=True)]
+
+
+def _paired_trail(wide: list[Trail], slim: list[Trail]) -> list[tuple[str, list[tuple[Step, Pair, Pair]]]]:
+    trails = []
+    for one, other in zip(wide, slim, strict=True):
+        steps = []
+        for (step, *shown), (_, *narrow) in zip(one.steps, other.steps, strict=True):
+            before = (Shown(shown[0]), Shown(narrow[0]))
+            after = (Shown(shown[1], shown[2]), Shown(narrow[1], narrow[2]))
+            steps.append((step, before, after))
+        trails.append((one.output, steps))
+    return trails
+
+
+def page(facts: Facts, language: Language, package: str = "symloss_kernels") -> str:
     """The Markdown page of a loss.
 
     Args:
-        derivation: the loss with its derivatives and the steps to them.
+        facts: of the loss.
+        language: of the page.
         package: the importable package that the usage example calls.
     """
-    loss = derivation.loss
-    show = _Formulas(loss)
-    return render(
+    derivation, plan, said = facts.derivation, facts.plotter.plan, language.translate
+    loss, say = derivation.loss, language.say
+    words, other = language.words(loss), next(one for one in LANGUAGES if one is not language)
+    entry = plan.moved + "".join(f"[{i}]" for i in plan.at)
+    found = edges(facts.plotter)
+    text = render(
         PAGE,
         header=header(PAGE, loss.file),
+        say=dict(say),
+        terms=list(dict.fromkeys([loss.name, loss.title, *filter(None, [loss.chinese.title])])),
         name=loss.name,
-        title=markdown(loss.title),
-        chinese_title=markdown(loss.chinese.title),
-        family=f"{loss.family} · {FAMILIES[loss.family]}" if loss.family in FAMILIES else loss.family,
+        title=markdown(language.title(loss)),
+        other_title=markdown(other.title(loss)) if other.title(loss) != language.title(loss) else "",
+        family=language.family(loss.family),
         signature=loss.signature,
-        english=_words(loss.english),
-        chinese=_words(loss.chinese),
-        formula=show.equation(r"\ell", loss.formula, loss.names),
-        stable=show.stable(derivation),
-        legend=_legend(loss),
+        meaning=markdown(words.meaning),
+        formula=facts.formula,
+        computed=facts.computed,
+        legend=_legend(loss, language),
         counted=any(item.kind == "label" for item in loss.inputs),
         parameters=_parameters(loss),
-        limits=show.limits(),
-        gradients=show.outputs(derivation, "grad"),
-        hessians=show.outputs(derivation, "hess"),
-        products=show.outputs(derivation, "hvp"),
-        atoms=show.atoms(derivation),
-        trail=show.trail(derivation),
-        kinks=[(show.plain(kink.where), markdown(kink.rule)) for kink in derivation.kinks],
-        aliases=[(markdown(library), _alias(name)) for library, name in sorted(loss.aliases.items())],
+        limits=facts.limits,
+        plot_lead=say["plot_lead"].format(f"`{plan.moved}`"),
+        plot_words=json.dumps(_plot_words(loss, language), ensure_ascii=False),
+        scripts=SCRIPTS,
+        gradients=facts.outputs["grad"],
+        hessians=facts.outputs["hess"],
+        products=facts.outputs["hvp"],
+        atoms=facts.atoms,
+        traits=property_rows(facts.traits, facts.formulas, language),
+        kinks=[(facts.formulas.plain(k.where), markdown(said(k.rule))) for k in derivation.kinks],
+        edges_lead=say["edges_lead"].format(f"`{entry}`"),
+        edge_headings=[
+            *(f"`{name}`" for name in (*(name for name, _ in found[0].beside), entry)),
+            *(say["value"], say["gradient"].lower(), say["curvature"]),
+        ],
+        edges=[
+            [*(number(value) for _, value in e.beside), *map(number, (e.at, e.value, e.grad, e.hess))]
+            for e in found
+        ],
+        accuracy=accuracy_rows(loss.name),
         example=example(loss, package),
-        references=[markdown_reference(reference) for reference in loss.references],
+        strengths=[markdown(sentence) for sentence in words.strengths],
+        weaknesses=[markdown(sentence) for sentence in words.weaknesses],
+        when=markdown(words.when),
+        aliases=[
+            (markdown(library), name, markdown(words.differences.get(library, "")))
+            for library, name in sorted(loss.aliases.items())
+        ],
+        trail=[
+            (
+                output_name(output, language),
+                [
+                    (said(step.stage), markdown(said(step.rule)), markdown(said(step.why)), before, after)
+                    for step, before, after in steps
+                ],
+            )
+            for output, steps in facts.trail
+        ],
+        kernels=f"{PACKAGE}/{package}",
         file=loss.file,
         source=_formula_source(loss),
+        references=[markdown_reference(reference) for reference in loss.references],
+        bibtex=bibtex(loss),
     )
+    for english, word in language.formula_words.items():  # within formulas
+        for before, after in (("", ""), ("", " "), (" ", " ")):
+            text = text.replace(rf"\text{{{before}{english}{after}}}", rf"\text{{{before}{word}{after}}}")
+    return text
 
 
 def section(derivation: Derivation) -> str:
     """The section of a loss in formulas.tex."""
     loss = derivation.loss
-    show = _Formulas(loss)
+    show = Formulas(loss)
     words = loss.english
     return render(
         _SECTION,
@@ -92,192 +197,74 @@ def section(derivation: Derivation) -> str:
         when=tex(words.when),
         formula=show.equation(r"\ell", loss.formula, loss.names),
         stable=show.stable(derivation),
-        legend=[(letter, tex(name)) for letter, name, *_ in _legend(loss)],
+        legend=[(letter, tex(name)) for letter, name, *_ in _legend(loss, ENGLISH)],
         parameters=[(letter, tex(name), value, domain) for letter, name, value, domain in _parameters(loss)],
-        limits=show.limits(),
+        limits=[
+            (at, limit.formula + (r", \quad " + limit.where if limit.where else ""))
+            for at, limit in show.limits()
+        ],
         gradients=[shown for _, shown in show.outputs(derivation, "grad")],
         hessians=[shown for _, shown in show.outputs(derivation, "hess")],
         products=[shown for _, shown in show.outputs(derivation, "hvp")],
-        atoms=show.atoms(derivation),
+        atoms=[shown for _, shown in show.atoms(derivation)],
         rules=[tex(rule) for rule in dict.fromkeys(step.rule for step in derivation.steps)],
         kinks=[(show.plain(kink.where), tex(kink.rule)) for kink in derivation.kinks],
         references=[tex_reference(reference) for reference in loss.references],
     )
 
 
-def entry(derivation: Derivation) -> dict[str, str]:
-    """What `index` and `handbook` print of a loss."""
-    loss = derivation.loss
+def output_name(output: str, language: Language) -> str:
+    """What a derivation calls an output, such as `grad logits`, in words."""
+    kind, _, wrt = output.partition(" ")
+    heading = {"value": "value", "grad": "gradient", "hess": "hessian", "hvp": "product"}[kind]
+    name = language.say[heading]
+    name = name[:1].upper() + name[1:]
+    return f"{name} · <code>{wrt}</code>" if wrt else name
+
+
+def _plot_words(loss: Loss, language: Language) -> dict[str, str]:
+    say = language.say
     return {
-        "name": loss.name,
-        "title": loss.title,
-        "chinese_title": loss.chinese.title,
-        "family": loss.family,
-        "signature": loss.signature,
-        "meaning": loss.english.meaning,
-        "formula": text(loss.formula),
-        "section": section(derivation),
+        "value": say["value"],
+        "grad": say["gradient"].lower(),
+        "hess": say["curvature"],
+        "reset": say["reset"],
+        "alt": say["plot_alt"].format(language.title(loss)),
     }
 
 
-def index(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The page that lists every loss, by family."""
-    families = []
-    place = {family: number for number, family in enumerate(FAMILIES)}
-    ordered = sorted(entries, key=lambda e: (place.get(e["family"], len(place)), e["family"], e["name"]))
-    for family, members in groupby(ordered, key=lambda e: e["family"]):
-        heading = f"{family.capitalize()} · {FAMILIES[family]}" if family in FAMILIES else family.capitalize()
-        rows = [
-            (
-                e["name"],
-                " · ".join(markdown(title) for title in (e["title"], e["chinese_title"]) if title),
-                e["signature"],
-                markdown(_first_sentence(e["meaning"])),
-            )
-            for e in members
-        ]
-        families.append((heading, rows))
-    return render(INDEX, header=header(INDEX), families=families, count=str(len(entries)))
+def number(value: float) -> str:
+    """A number in a table: four digits, and the signs that people know."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value + 0.0:.4g}".replace("-", "−") if value else "0"
 
 
-def handbook(sections: Sequence[str]) -> str:
-    """The LaTeX document that holds every loss."""
-    return render(HANDBOOK, header=header(HANDBOOK), sections=list(sections))
-
-
-@dataclass
-class _Formulas:
-    """The formulas of one loss as LaTeX, all in the same letters."""
-
-    loss: Loss
-
-    def __post_init__(self) -> None:
-        self.names = symbols(self.loss)
-
-    def plain(self, expr: Basic) -> str:
-        """A formula by itself."""
-        return latex(expr, self.names)
-
-    def equation(
-        self,
-        left: str | tuple[str, str, str],
-        expr: Expr,
-        spec_names: Mapping[Expr, str] | None = None,
-        indices: Sequence[Index] = (),
-    ) -> Shown:
-        """An equation, and the definitions of the letters that stand for its parts.
-
-        Args:
-            left: the left-hand side; of three parts, the middle one gets the indices.
-            expr: the right-hand side.
-            spec_names: what the spec calls its parts.
-            indices: the open indices.
-        """
-        short = abbreviate(expr, self.names, spec_names or {})
-        rows = lines(self._left(left, indices), short.expr, printer_for(short.expr, self.names, indices))
-        where = []
-        for letter, meaning in short.where:
-            printer = printer_for(meaning, self.names)
-            where += lines(printer._print(letter), meaning, printer)
-        return block(rows), block(where) if where else ""
-
-    def _left(self, left: str | tuple[str, str, str], indices: Sequence[Index]) -> str:
-        """A left-hand side; of three parts, the middle one gets the indices."""
-        if isinstance(left, str):
-            return left
-        before, name, after = left
-        printer = printer_for(Symbol("none"), self.names, indices)
-        at = "".join(map(printer._print, indices)) if all(len(i.name) == 1 for i in indices) else ""
-        at = at or ",".join(map(printer._print, indices))
-        return f"{before}{name}_{{{at}}}{after}" if indices else f"{before}{name}{after}"
-
-    def stable(self, derivation: Derivation) -> Shown:
-        """The value as it is computed; nothing where that is the formula itself."""
-        value = next(output for output in derivation.outputs if output.kind == "value")
-        return self.equation(r"\ell", value.expr) if value.expr != self.loss.formula else ("", "")
-
-    def outputs(self, derivation: Derivation, kind: str) -> list[tuple[str, Shown]]:
-        """The derivatives of one kind: the input's name and the equation."""
-        return [
-            (str(output.wrt), self.equation(self._derivative(output), output.expr, indices=output.indices))
-            for output in derivation.outputs
-            if output.kind == kind
-        ]
-
-    def _derivative(self, output: Output) -> tuple[str, str, str]:
-        letter = self.names[str(output.wrt)]
-        if output.kind == "grad":
-            return r"\frac{\partial \ell}{\partial ", letter, "}"
-        if output.kind == "hess":
-            squared = "^{2}}" if "^" not in letter else "\\,{}^{2}}"
-            return r"\frac{\partial^{2} \ell}{\partial ", letter, squared
-        alone = len(self.loss.predictions) == 1
-        if alone and not output.indices:
-            return "", "H v", ""
-        return "", r"\left(H v\right)" + ("" if alone else f"^{{{letter}}}"), ""
-
-    def limits(self) -> list[Shown]:
-        """What the formula becomes at degenerate values of a parameter: the value and the formula."""
-        shown = []
-        for name, at, formula in self.loss.limits:
-            equation, where = self.equation(r"\ell", formula)
-            value = f"{self.names[name]} = {self.plain(at)}"
-            shown.append((value, equation + (r", \quad " + where if where else "")))
-        return shown
-
-    def atoms(self, derivation: Derivation) -> list[str]:
-        """The definitions of the functions that the formulas are written in."""
-        shown: dict[str, str] = {}
-        for output in derivation.outputs:
-            for node in _nodes(output.expr):
-                name = type(node).__name__
-                if name not in shown and (definition := _definition(node)) is not None:
-                    shown[name] = f"{self.plain(definition[0])} = {self.plain(definition[1])}"
-        return [shown[name] for name in sorted(shown, key=str.lower)]
-
-    def trail(self, derivation: Derivation) -> list[tuple[str, list[tuple[str, str, str, str, str]]]]:
-        """For each output the steps that led to it: stage, rule, why, before, after."""
-        return [
-            (
-                output,
+def accuracy_rows(name: str) -> list[list[str]]:
+    """What was measured of a loss: output, precision, results, worst error, bound, how many miss it."""
+    rows = []
+    for dtype, outputs in sorted(accuracy_of(name).items(), reverse=True):
+        ordered = sorted(outputs.items(), key=lambda item: _ORDER.index(item[0].partition("_")[0]))
+        for output, found in ordered:
+            forward, mixed = float(found["ulp"]), float(found["mixed"])
+            ill = forward > found["bound"] >= mixed and not found["missed"]
+            bound, missed = f"{found['bound']:g}", str(found["missed"])
+            rows.append(
                 [
-                    (s.stage, markdown(s.rule), markdown(s.why), self._side(s.before), self._side(s.after))
-                    for s in steps
-                ],
+                    f"`{output}`",
+                    dtype,
+                    str(found["results"]),
+                    number(mixed if ill else forward),
+                    bound,
+                    missed,
+                ]
             )
-            for output, steps in groupby(derivation.steps, key=lambda step: step.output)
-        ]
-
-    def _side(self, expr: Expr) -> str:
-        return block(lines("", expr, printer_for(expr, self.names)))
+    return rows
 
 
-def _nodes(expr: Any) -> list[Any]:
-    """Every node of a formula once, in a fixed order."""
-    return list(dict.fromkeys(walk(expr)))
-
-
-def _definition(node: Any) -> tuple[Expr, Expr] | None:
-    """An atom and its textbook form, on generic arguments where it takes scalars."""
-    if isinstance(node, Binder):
-        return None if isinstance(node, Reduction) else (node, node.expand())
-    define = getattr(type(node), "definition", None)
-    if define is None or isinstance(node, (Symbol, Entry)):
-        return None
-    arguments = [Symbol(letter, real=True) for letter in "xyuw"[: len(node.args)]]
-    return type(node)(*arguments), define(*arguments)
-
-
-def _words(words: Words) -> dict[str, Any]:
-    return {
-        "meaning": markdown(words.meaning),
-        "strengths": [markdown(sentence) for sentence in words.strengths],
-        "weaknesses": [markdown(sentence) for sentence in words.weaknesses],
-        "when": markdown(words.when),
-    }
-
-
-def _legend(loss: Loss) -> list[tuple[str, str, str, str, str]]:
+def _legend(loss: Loss, language: Language) -> list[tuple[str, str, str, str, str]]:
     """For each input: its letter, name, role, shape and domain."""
     letters = {name: letter for letter, name in legend(loss)}
     rows = []
@@ -287,7 +274,7 @@ def _legend(loss: Loss) -> list[tuple[str, str, str, str, str]]:
             domain = rf"\lbrace 0, \ldots, {item.role.dims[0]} - 1 \rbrace"
         else:
             domain = _domain(item.domain)
-        rows.append((letters[item.name], item.name, item.kind, f"({shape})", domain))
+        rows.append((letters[item.name], item.name, language.translate(item.kind), f"({shape})", domain))
     return rows
 
 
@@ -307,19 +294,8 @@ def _domain(domain: Basic) -> str:
     return latex(domain).replace(r"\left\{", r"\left\lbrace ").replace(r"\right\}", r"\right\rbrace")
 
 
-def _alias(name: str) -> str:
-    """A name elsewhere as code, and the remark after it as words."""
-    code, space, remark = name.partition(" (")
-    return f"`{code}`" + (f" ({markdown(remark)}" if space else "")
-
-
 def _formula_source(loss: Loss) -> list[str]:
     """The spec's function without its decorator, whose words the page prints elsewhere."""
     rows = loss.source.rstrip().splitlines()
     start = next((i for i, row in enumerate(rows) if row.startswith("def ")), 0)
     return rows[start:]
-
-
-def _first_sentence(words: str) -> str:
-    head, dot, _ = words.partition(". ")
-    return head + dot.strip()

@@ -177,11 +177,8 @@ class ScalarPrinter:
             else:
                 first.append(self.text(factor, PRODUCT))
         if counts:
-            bottoms.append(
-                " * ".join(c.name for c in counts)
-                if len(counts) == 1
-                else f"({' * '.join(c.name for c in counts)})"
-            )
+            sizes = " * ".join(self.text(count, ATOM) for count in counts)
+            bottoms.append(sizes if len(counts) == 1 else f"({sizes})")
         tops = first + last
         if number != 1 or not tops:
             tops.insert(0, repr(float(number)))
