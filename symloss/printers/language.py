@@ -194,10 +194,8 @@ _SAY: dict[str, tuple[str, str]] = {
     "confident": ("confident", "高置信"),
     "extreme": ("extreme", "极端"),
     "versions": ("Versions", "版本"),
-    "robust_plot": (
-        "Losses of a residual, side by side, and their gradients",
-        "残差类损失及其梯度的对比",
-    ),
+    "residual_losses": ("Losses of a residual side by side", "残差类损失对比"),
+    "residual_gradients": ("Their gradients", "它们的梯度"),
 }  # fmt: skip
 
 ENGLISH = Language("en", {key: english for key, (english, _) in _SAY.items()}, {}, lambda text: text)

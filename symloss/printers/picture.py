@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from symloss.curves import Curve
-from symloss.emit import render
+from symloss.emit import digest, render
 
 CARD, PLOT = "docs/card.svg.jinja", "docs/plot.svg.jinja"
 #: What the ends of the range leave out: a loss that goes to infinity shouldn't flatten all the rest.
@@ -107,6 +107,7 @@ def plot(
         PLOT,
         title=title,
         axis=axis,
+        box=f"box-{digest(title)[:8]}",  # two pictures on a page have different ones
         styled=styled,
         x_ticks=[(f"{frame.x(t):.1f}", f"{t:g}") for t in ticks(low, high)],
         y_ticks=[(f"{frame.y(t):.1f}", f"{t:g}") for t in ticks(bottom, top)],

@@ -199,14 +199,13 @@ def residuals(entries: Sequence[Entry], language: Language) -> str:
     if not chosen:
         return ""
     say, pictures = language.say, []
-    for which, words in ((1, say["value"]), (2, say["gradient"].lower())):
+    for which, title in ((1, say["residual_losses"]), (2, say["residual_gradients"])):
         lines = [
             (one["titles"][language.code], np.array(one["residual"][0]), np.array(one["residual"][which]))
             for one in chosen
         ]
         # The range that suits most of them: the steepest would flatten all others.
         low, high = np.median([extent([y]) for _, _, y in lines], axis=0)
-        title = f"{say['robust_plot']}: {words}" if which == 1 else words
         pictures.append(plot(lines, title, "prediction - target", (low, high), styled=False))
     return "\n".join(pictures)
 
