@@ -324,7 +324,7 @@ class _Compiler:
         return run
 
     def condition(self, expr: Any) -> Closure:
-        """A relation, or relations joined by And, Or, Not; ITE is what SymPy makes of Eq(Piecewise(...), 0)."""
+        """A relation, or relations joined; ITE is what SymPy makes of a Piecewise that is compared."""
         parts = [self.build(arg) for arg in expr.args]
         if isinstance(expr, sympy.ITE):
             test, yes, no = parts

@@ -209,7 +209,9 @@ def square(x: Prediction):
 @pytest.mark.parametrize("name", ["_e0", "_7"])
 def test_a_symbol_that_has_no_value_is_refused(monkeypatch, name):
     """A name that a rewrite made for itself, or an index that nothing binds."""
-    stray = Symbol(name, real=True) if name == "_e0" else Entry(square.trace().inputs[0].symbol, Index(name, "K"))
+    stray = (
+        Symbol(name, real=True) if name == "_e0" else Entry(square.trace().inputs[0].symbol, Index(name, "K"))
+    )
     wrong = Shape("wrong", lambda node: stray if node == 3 else None, "a rule that is wrong")
     monkeypatch.setattr("symloss.derive.STABILISE", (wrong,))
     with pytest.raises(AssertionError, match=f"`value` of `square` left `{name}`, which is no input"):
@@ -354,7 +356,9 @@ def outside():
     return {name: derive(spec.trace()) for name, spec in load_text(OUTSIDE).items()}
 
 
-@pytest.mark.parametrize(("name", "point"), POINTS, ids=[f"{name}: {n}" for n, (name, _) in enumerate(POINTS)])
+@pytest.mark.parametrize(
+    ("name", "point"), POINTS, ids=[f"{name}: {n}" for n, (name, _) in enumerate(POINTS)]
+)
 def test_a_derivation_is_the_derivative_of_its_formula(outside, name, point):
     derivation = outside[name]
     oracle = Oracle(derivation.loss)
@@ -366,7 +370,9 @@ def test_a_derivation_is_the_derivative_of_its_formula(outside, name, point):
         for place in places:
             at = () if place is None else (place,)
             exact = oracle.evaluate(output.kind, point, output.wrt, at)
-            found = oracle.expression(output.expr, point, dict(zip(output.indices, at, strict=True)), digits=400)
+            found = oracle.expression(
+                output.expr, point, dict(zip(output.indices, at, strict=True)), digits=400
+            )
             assert abs(found - exact) <= abs(exact) * mpf("1e-24"), (output.name, at)
 
 

@@ -277,7 +277,11 @@ def test_barrons_kernels_and_the_oracle_agree_at_the_limits(alpha, tmp_path, mon
     for r in (-3.0, -1e-9, 0.0, 0.5, 30.0):
         point = {"prediction": r, "target": 0.0, "alpha": alpha}
         gradient, curvature = barron.grad_and_hess(r, 0.0, alpha=alpha)
-        for kind, got in (("value", barron.value(r, 0.0, alpha=alpha)), ("grad", gradient), ("hess", curvature)):
+        for kind, got in (
+            ("value", barron.value(r, 0.0, alpha=alpha)),
+            ("grad", gradient),
+            ("hess", curvature),
+        ):
             wanted = oracle.evaluate(kind, point, None if kind == "value" else "prediction")
             assert got == pytest.approx(float(wanted), rel=2e-15, abs=0), (kind, r)
 
