@@ -7,11 +7,10 @@ everywhere else, where the share is at most 1/2 and nothing cancels.
 
 from __future__ import annotations
 
-from sympy import Abs, Add, And, Eq, Expr, Integer, Piecewise, S, exp, sqrt
+from sympy import Abs, And, Eq, Expr, Integer, Piecewise, S, exp, sqrt
 
 from symloss import atoms as a
 from symloss.index import Binder, Index, Max, Sum, rewrite, substitute
-from symloss.matching import unify
 from symloss.program import gap, scale_of, scaled, shift
 
 
@@ -29,8 +28,6 @@ def primitive(expr: Expr) -> Expr:
     """`expr` with every row atom replaced by reductions and functions of numbers."""
 
     def lower(node: Expr) -> Expr:
-        if node.is_Add:
-            return _total_less_own(node)
         return _FORMS[type(node)](node) if type(node) in _FORMS else node
 
     return rewrite(expr, lower)
@@ -47,27 +44,6 @@ def flat(place: tuple[Expr, ...], indices: tuple[Index, ...]) -> Expr:
 def _others(node: a.RowAtom, body: Expr, indices: tuple[Index, ...], top: Expr, term: Expr) -> Expr:
     """The sum of a term over every entry but the one at position `top`."""
     return Sum(Piecewise((Integer(0), Eq(flat(indices, indices), top)), (term, True)), *indices)
-
-
-def _total_less_own(node: Expr) -> Expr:
-    """Sum(x) - x at an entry, of entries that can't be negative: what is left of the largest is summed."""
-    for term in node.args:
-        count, total = term.as_coeff_Mul()
-        if not isinstance(total, Sum) or not total.body.is_nonnegative or total.body.has(Binder):
-            continue
-        for own in node.args:
-            place = unify(total.body, total.indices, -own / count)
-            if place is None:
-                continue
-            (body,), indices = total.open()
-            top = ArgMax(body, indices)
-            rest = Sum(Piecewise((Integer(0), Eq(flat(indices, indices), top)), (body, True)), *indices)
-            entry = total.body_at(place)
-            others = Piecewise(
-                (rest, Eq(flat(place, indices), top)), (rest + (Max(body, *indices) - entry), True)
-            )
-            return Add(count * others, *(arg for arg in node.args if arg is not term and arg is not own))
-    return node
 
 
 class _Softmax:

@@ -78,7 +78,8 @@ LOOK = r"""() => {
   let found = "";
   while (raw.nextNode()) {
     const holder = raw.currentNode.parentElement;
-    if (!holder.closest("script, style, pre, code, annotation") && /\\[a-z]{2,}|\$\$/.test(raw.currentNode.data))
+    const folded = holder.closest("details:not([open])") && !holder.closest("summary");  // typeset when opened
+    if (!folded && !holder.closest("script, style, pre, code, annotation") && /\\[a-z]{2,}|\$\$/.test(raw.currentNode.data))
       found ||= raw.currentNode.data.slice(0, 80);
   }
   return {
@@ -334,7 +335,7 @@ def test_chinese_pages_leave_nothing_in_english(page, address):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "name", ["index", "choosing", "accuracy", "losses/index", "losses/huber", "losses/softmax_focal"]
+    "name", ["index", "choosing", "accuracy", "losses/index", "losses/huber", "losses/contrastive"]
 )
 def test_axe_finds_no_serious_violation(chromium, address, scheme, name):
     axe_playwright = pytest.importorskip(

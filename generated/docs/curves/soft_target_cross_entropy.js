@@ -101,10 +101,8 @@
       const largest1 = largest(p._size.K, (k1a) => p.logits[k1a]);
       const argmax2 = argmax(p._size.K, (k1a) => p.logits[k1a]);
       const sum3 = sum(p._size.K, (k2a) => select(k2a == argmax2, 0.0, exp(shift(p.logits[k2a], largest1))));
-      const largest4 = largest(p._size.K, (k1a) => p.target[k1a]);
-      const argmax5 = argmax(p._size.K, (k1a) => p.target[k1a]);
-      const sum6 = sum(p._size.K, (k2a) => select(k2a == argmax5, 0.0, p.target[k2a]));
-      return select(at[0] == argmax5, sum6, largest4 + sum6 - p.target[at[0]]) / (sum3 + 1.0) * exp(shift(p.logits[at[0]], largest1)) - p.target[at[0]] * select(at[0] == argmax2, sum3 / (sum3 + 1.0), 1.0 - exp(shift(p.logits[at[0]], largest1)) / (sum3 + 1.0));
+      const sum4 = sum(p._size.K, (k1a) => p.target[k1a]);
+      return (sum4 - p.target[at[0]]) / (sum3 + 1.0) * exp(shift(p.logits[at[0]], largest1)) - p.target[at[0]] * select(at[0] == argmax2, sum3 / (sum3 + 1.0), 1.0 - exp(shift(p.logits[at[0]], largest1)) / (sum3 + 1.0));
     },
     hess: (p, at) => {
       const largest1 = largest(p._size.K, (k1a) => p.logits[k1a]);

@@ -14,9 +14,9 @@ are for short rows, and have samples in the lanes.
 """
 
 from .._domains import outside
-from .._lanes import LANES, first_max, select, sum_of, wide
+from .._lanes import LANES, first_max, select, sum_of
 from .._math import add, empty, exp, finish, inf, kernel, log1p, nan, shift, tally, times0
-from .._memory import load, put
+from .._memory import load, load_wide, put
 from .._runs import occupied, run, within
 from .._tiles import fetch, flush, row_of, spare_row, tile_of
 
@@ -36,7 +36,7 @@ def value(samples, logits, target, weight, values):
         max_logits_at = 0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
@@ -45,15 +45,15 @@ def value(samples, logits, target, weight, values):
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp(shift(logits_k, max_logits))), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
         neg_log1p_sum_exp_logits_others = -log1p(sum_exp_logits_others)
         sum_times0_target, sum_times0_target_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            logits_k = load(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_times0_target, sum_times0_target_carry = tally(sum_times0_target, sum_times0_target_carry, within(k, times0(target_k, neg_log1p_sum_exp_logits_others + shift(logits_k, max_logits)), 0.0), logits)
         sum_times0_target = sum_of(finish(sum_times0_target, sum_times0_target_carry))
         value = -sum_times0_target
@@ -67,7 +67,7 @@ def value(samples, logits, target, weight, values):
 def grad(samples, logits, target, weight, mean_scale, grad_logits):
     """The gradient of weight * loss, times `mean_scale`."""
     K = logits.shape[-1]
-    kept_exp_logits_k_row = spare_row(grad_logits, 1, 0)
+    kept_exp_logits_k_row = spare_row(grad_logits, 1, 1)
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
@@ -78,41 +78,33 @@ def grad(samples, logits, target, weight, mean_scale, grad_logits):
         kept_exp_logits_k = row_of(grad_logits, sample, kept_exp_logits_k_row)
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
+        sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = within(k, target_k, -inf)
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
+            sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at)
-        max_target, max_target_at = first_max(max_target, max_target_at)
+        sum_target = sum_of(finish(sum_target, sum_target_carry))
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k,), exp_logits_k, None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp_logits_k), 0.0), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, within(k, select(k == max_target_at, 0.0, target_k), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
-        sum_target_others = sum_of(finish(sum_target_others, sum_target_others_carry))
         ratio = sum_exp_logits_others / (sum_exp_logits_others + 1.0)
         combined = sum_exp_logits_others + 1.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            exp_logits = load(kept_exp_logits_k, (k,), None)
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
+            target_k = load_wide(target, (sample, k), None)
+            exp_logits = load_wide(kept_exp_logits_k, (k,), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
     return 0.0
 
 
@@ -120,7 +112,7 @@ def grad(samples, logits, target, weight, mean_scale, grad_logits):
 def value_and_grad(samples, logits, target, weight, mean_scale, values, grad_logits):
     """The sum of weight * loss, with each sample's in `values`, and its gradient."""
     K = logits.shape[-1]
-    kept_exp_logits_k_row = spare_row(grad_logits, 1, 0)
+    kept_exp_logits_k_row = spare_row(grad_logits, 1, 1)
     total, carry = 0.0, 0.0
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
@@ -132,40 +124,32 @@ def value_and_grad(samples, logits, target, weight, mean_scale, values, grad_log
         kept_exp_logits_k = row_of(grad_logits, sample, kept_exp_logits_k_row)
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
+        sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = within(k, target_k, -inf)
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
+            sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at)
-        max_target, max_target_at = first_max(max_target, max_target_at)
+        sum_target = sum_of(finish(sum_target, sum_target_carry))
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k,), exp_logits_k, None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp_logits_k), 0.0), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, within(k, select(k == max_target_at, 0.0, target_k), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
-        sum_target_others = sum_of(finish(sum_target_others, sum_target_others_carry))
         neg_log1p_sum_exp_logits_others = -log1p(sum_exp_logits_others)
         sum_times0_target, sum_times0_target_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            logits_k = load(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_times0_target, sum_times0_target_carry = tally(sum_times0_target, sum_times0_target_carry, within(k, times0(target_k, neg_log1p_sum_exp_logits_others + shift(logits_k, max_logits)), 0.0), logits)
         sum_times0_target = sum_of(finish(sum_times0_target, sum_times0_target_carry))
         value = -sum_times0_target
@@ -173,9 +157,9 @@ def value_and_grad(samples, logits, target, weight, mean_scale, values, grad_log
         combined = sum_exp_logits_others + 1.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            exp_logits = load(kept_exp_logits_k, (k,), None)
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
+            target_k = load_wide(target, (sample, k), None)
+            exp_logits = load_wide(kept_exp_logits_k, (k,), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -186,7 +170,7 @@ def value_and_grad(samples, logits, target, weight, mean_scale, values, grad_log
 def grad_and_hess(samples, logits, target, weight, mean_scale, grad_logits, hess_logits):
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     K = logits.shape[-1]
-    kept_exp_logits_k_row = spare_row(grad_logits, 1, 0)
+    kept_exp_logits_k_row = spare_row(grad_logits, 1, 1)
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
@@ -197,45 +181,34 @@ def grad_and_hess(samples, logits, target, weight, mean_scale, grad_logits, hess
         kept_exp_logits_k = row_of(grad_logits, sample, kept_exp_logits_k_row)
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
         sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = within(k, target_k, -inf)
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
             sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at)
-        max_target, max_target_at = first_max(max_target, max_target_at)
         sum_target = sum_of(finish(sum_target, sum_target_carry))
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k,), exp_logits_k, None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp_logits_k), 0.0), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, within(k, select(k == max_target_at, 0.0, target_k), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
-        sum_target_others = sum_of(finish(sum_target_others, sum_target_others_carry))
         ratio = sum_exp_logits_others / (sum_exp_logits_others + 1.0)
         combined = sum_exp_logits_others + 1.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            exp_logits = load(kept_exp_logits_k, (k,), None)
+            target_k = load_wide(target, (sample, k), None)
+            exp_logits = load_wide(kept_exp_logits_k, (k,), None)
             case = select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * case), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * case), None)
             put(hess_logits, (sample, k), factor * (sum_target / combined * exp_logits * case), None)
     return 0.0
 
@@ -244,7 +217,7 @@ def grad_and_hess(samples, logits, target, weight, mean_scale, grad_logits, hess
 def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits):
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     K = logits.shape[-1]
-    kept_exp_logits_k_row = spare_row(hvp_logits, 1, 0)
+    kept_exp_logits_k_row = spare_row(hvp_logits, 1, 1)
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
@@ -258,8 +231,8 @@ def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits):
         sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
@@ -267,15 +240,15 @@ def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits):
             sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at)
         sum_target = sum_of(finish(sum_target, sum_target_carry))
-        vector_logits_max_logits_at = load(vector_logits, (sample, max_logits_at), None)
+        vector_logits_max_logits_at = load_wide(vector_logits, (sample, max_logits_at), None)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         sum_product, sum_product_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k,), exp_logits, None)
-            vector_logits_k = load(vector_logits, (sample, k), None)
+            vector_logits_k = load_wide(vector_logits, (sample, k), None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp_logits), 0.0), logits)
             sum_product, sum_product_carry = tally(sum_product, sum_product_carry, within(k, exp_logits * (vector_logits_k - vector_logits_max_logits_at), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry))
@@ -284,8 +257,8 @@ def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits):
         ratio = -sum_product / combined
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
-            vector_logits_k = load(vector_logits, (sample, k), None)
-            exp_logits_k = load(kept_exp_logits_k, (k,), None)
+            vector_logits_k = load_wide(vector_logits, (sample, k), None)
+            exp_logits_k = load_wide(kept_exp_logits_k, (k,), None)
             put(hvp_logits, (sample, k), factor * (sum_target / combined * exp_logits_k * (ratio + (vector_logits_k - vector_logits_max_logits_at))), None)
     return 0.0
 
@@ -308,24 +281,24 @@ def value_narrow(samples, logits, target, weight, values):
         max_logits = -inf
         max_logits_at = 0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp(shift(logits_k, max_logits))), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
         neg_log1p_sum_exp_logits_others = -log1p(sum_exp_logits_others)
         sum_times0_target, sum_times0_target_carry = 0.0, 0.0
         for k in range(K):
-            target_k = load(target, (sample, k), target_tile)
-            logits_k = load(logits, (sample, k), logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             sum_times0_target, sum_times0_target_carry = tally(sum_times0_target, sum_times0_target_carry, times0(target_k, neg_log1p_sum_exp_logits_others + shift(logits_k, max_logits)), logits)
         sum_times0_target = finish(sum_times0_target, sum_times0_target_carry)
-        value = -wide(sum_times0_target)
+        value = -sum_times0_target
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = tally(total, carry, within(sample, value, 0.0), logits)
@@ -336,7 +309,7 @@ def value_narrow(samples, logits, target, weight, values):
 def grad_narrow(samples, logits, target, weight, mean_scale, grad_logits):
     """The gradient of weight * loss, times `mean_scale`."""
     K = logits.shape[-1]
-    kept_exp_logits_k = empty((K, LANES), logits.dtype)
+    kept_exp_logits_k = empty((K, LANES))
     lane = run(0, LANES)
     logits_tile = tile_of(logits, 1)
     target_tile = tile_of(target, 1)
@@ -352,36 +325,29 @@ def grad_narrow(samples, logits, target, weight, mean_scale, grad_logits):
         fetch(target, sample, target_tile)
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
+        sum_target, sum_target_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
-            target_k = load(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = target_k
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
+            sum_target, sum_target_carry = tally(sum_target, sum_target_carry, target_k, logits)
+        sum_target = finish(sum_target, sum_target_carry)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
-            target_k = load(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k, lane), exp_logits_k, None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp_logits_k), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, select(k == max_target_at, 0.0, target_k), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
-        sum_target_others = finish(sum_target_others, sum_target_others_carry)
         ratio = sum_exp_logits_others / (sum_exp_logits_others + 1.0)
         combined = sum_exp_logits_others + 1.0
         for k in range(K):
-            target_k = load(target, (sample, k), target_tile)
-            exp_logits = load(kept_exp_logits_k, (k, lane), None)
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), grad_logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
+            exp_logits = load_wide(kept_exp_logits_k, (k, lane), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), grad_logits_tile)
         flush(grad_logits, sample, grad_logits_tile)
     return 0.0
 
@@ -390,7 +356,7 @@ def grad_narrow(samples, logits, target, weight, mean_scale, grad_logits):
 def value_and_grad_narrow(samples, logits, target, weight, mean_scale, values, grad_logits):
     """The sum of weight * loss, with each sample's in `values`, and its gradient."""
     K = logits.shape[-1]
-    kept_exp_logits_k = empty((K, LANES), logits.dtype)
+    kept_exp_logits_k = empty((K, LANES))
     lane = run(0, LANES)
     logits_tile = tile_of(logits, 1)
     target_tile = tile_of(target, 1)
@@ -407,44 +373,37 @@ def value_and_grad_narrow(samples, logits, target, weight, mean_scale, values, g
         fetch(target, sample, target_tile)
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
+        sum_target, sum_target_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
-            target_k = load(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = target_k
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
+            sum_target, sum_target_carry = tally(sum_target, sum_target_carry, target_k, logits)
+        sum_target = finish(sum_target, sum_target_carry)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
-            target_k = load(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k, lane), exp_logits_k, None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp_logits_k), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, select(k == max_target_at, 0.0, target_k), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
-        sum_target_others = finish(sum_target_others, sum_target_others_carry)
         neg_log1p_sum_exp_logits_others = -log1p(sum_exp_logits_others)
         sum_times0_target, sum_times0_target_carry = 0.0, 0.0
         for k in range(K):
-            target_k = load(target, (sample, k), target_tile)
-            logits_k = load(logits, (sample, k), logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             sum_times0_target, sum_times0_target_carry = tally(sum_times0_target, sum_times0_target_carry, times0(target_k, neg_log1p_sum_exp_logits_others + shift(logits_k, max_logits)), logits)
         sum_times0_target = finish(sum_times0_target, sum_times0_target_carry)
-        value = -wide(sum_times0_target)
+        value = -sum_times0_target
         ratio = sum_exp_logits_others / (sum_exp_logits_others + 1.0)
         combined = sum_exp_logits_others + 1.0
         for k in range(K):
-            target_k = load(target, (sample, k), target_tile)
-            exp_logits = load(kept_exp_logits_k, (k, lane), None)
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), grad_logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
+            exp_logits = load_wide(kept_exp_logits_k, (k, lane), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), grad_logits_tile)
         flush(grad_logits, sample, grad_logits_tile)
         value = sample_weight * value
         put(values, (sample,), value, None)
@@ -456,7 +415,7 @@ def value_and_grad_narrow(samples, logits, target, weight, mean_scale, values, g
 def grad_and_hess_narrow(samples, logits, target, weight, mean_scale, grad_logits, hess_logits):
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     K = logits.shape[-1]
-    kept_exp_logits_k = empty((K, LANES), logits.dtype)
+    kept_exp_logits_k = empty((K, LANES))
     lane = run(0, LANES)
     logits_tile = tile_of(logits, 1)
     target_tile = tile_of(target, 1)
@@ -473,40 +432,30 @@ def grad_and_hess_narrow(samples, logits, target, weight, mean_scale, grad_logit
         fetch(target, sample, target_tile)
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
         sum_target, sum_target_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
-            target_k = load(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = target_k
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
             sum_target, sum_target_carry = tally(sum_target, sum_target_carry, target_k, logits)
         sum_target = finish(sum_target, sum_target_carry)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
-            target_k = load(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             exp_logits_k = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k, lane), exp_logits_k, None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp_logits_k), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, select(k == max_target_at, 0.0, target_k), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
-        sum_target_others = finish(sum_target_others, sum_target_others_carry)
         ratio = sum_exp_logits_others / (sum_exp_logits_others + 1.0)
         combined = sum_exp_logits_others + 1.0
         for k in range(K):
-            target_k = load(target, (sample, k), target_tile)
-            exp_logits = load(kept_exp_logits_k, (k, lane), None)
+            target_k = load_wide(target, (sample, k), target_tile)
+            exp_logits = load_wide(kept_exp_logits_k, (k, lane), None)
             case = select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * case), grad_logits_tile)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * case), grad_logits_tile)
             put(hess_logits, (sample, k), factor * (sum_target / combined * exp_logits * case), hess_logits_tile)
         flush(grad_logits, sample, grad_logits_tile)
         flush(hess_logits, sample, hess_logits_tile)
@@ -517,7 +466,7 @@ def grad_and_hess_narrow(samples, logits, target, weight, mean_scale, grad_logit
 def hvp_narrow(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits):
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     K = logits.shape[-1]
-    kept_exp_logits_k = empty((K, LANES), logits.dtype)
+    kept_exp_logits_k = empty((K, LANES))
     lane = run(0, LANES)
     logits_tile = tile_of(logits, 1)
     target_tile = tile_of(target, 1)
@@ -537,22 +486,22 @@ def hvp_narrow(samples, logits, target, vector_logits, weight, mean_scale, hvp_l
         max_logits_at = 0
         sum_target, sum_target_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
-            target_k = load(target, (sample, k), target_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
+            target_k = load_wide(target, (sample, k), target_tile)
             max_logits_entry = logits_k
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
             sum_target, sum_target_carry = tally(sum_target, sum_target_carry, target_k, logits)
         sum_target = finish(sum_target, sum_target_carry)
-        vector_logits_max_logits_at = load(vector_logits, (sample, max_logits_at), vector_logits_tile)
+        vector_logits_max_logits_at = load_wide(vector_logits, (sample, max_logits_at), vector_logits_tile)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         sum_product, sum_product_carry = 0.0, 0.0
         for k in range(K):
-            logits_k = load(logits, (sample, k), logits_tile)
+            logits_k = load_wide(logits, (sample, k), logits_tile)
             exp_logits = exp(shift(logits_k, max_logits))
             put(kept_exp_logits_k, (k, lane), exp_logits, None)
-            vector_logits_k = load(vector_logits, (sample, k), vector_logits_tile)
+            vector_logits_k = load_wide(vector_logits, (sample, k), vector_logits_tile)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, select(k == max_logits_at, 0.0, exp_logits), logits)
             sum_product, sum_product_carry = tally(sum_product, sum_product_carry, exp_logits * (vector_logits_k - vector_logits_max_logits_at), logits)
         sum_exp_logits_others = finish(sum_exp_logits_others, sum_exp_logits_others_carry)
@@ -560,8 +509,8 @@ def hvp_narrow(samples, logits, target, vector_logits, weight, mean_scale, hvp_l
         combined = sum_exp_logits_others + 1.0
         ratio = -sum_product / combined
         for k in range(K):
-            vector_logits_k = load(vector_logits, (sample, k), vector_logits_tile)
-            exp_logits_k = load(kept_exp_logits_k, (k, lane), None)
+            vector_logits_k = load_wide(vector_logits, (sample, k), vector_logits_tile)
+            exp_logits_k = load_wide(kept_exp_logits_k, (k, lane), None)
             put(hvp_logits, (sample, k), factor * (sum_target / combined * exp_logits_k * (ratio + (vector_logits_k - vector_logits_max_logits_at))), hvp_logits_tile)
         flush(hvp_logits, sample, hvp_logits_tile)
     return 0.0

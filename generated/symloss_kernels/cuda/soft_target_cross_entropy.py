@@ -13,7 +13,7 @@ them. A kernel that meets an entry outside its domain sets `refusal`.
 
 from ._math import add, exp, finish, float64, inf, kernel, log1p, nan, shift, tally, times0
 from ._numba import cuda
-from ._primitives import any_lane, load, load_wide, put, run, select, wide, within
+from ._primitives import any_lane, load_wide, put, run, select, wide, within
 from ._teams import (
     ROOM,
     entry_start,
@@ -48,7 +48,7 @@ def value(samples, logits, target, weight, values, partials, refusal):
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry) | ((max_logits_at < 0) & (within(k, 1.0, 0.0) > 0.0))
             if any_lane(max_logits_beaten):
@@ -72,9 +72,9 @@ def value(samples, logits, target, weight, values, partials, refusal):
         sum_times0_target, sum_times0_target_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             refused = refused | (within(k, target_k, nan) < 0.0) | (within(k, target_k, nan) > 1.0)
-            logits_k = load(logits, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_times0_target, sum_times0_target_carry = tally(sum_times0_target, sum_times0_target_carry, within(k, times0(target_k, neg_log1p_sum_exp_logits_others + shift(logits_k, max_logits)), 0.0), logits)
         sum_times0_target = sum_of(finish(sum_times0_target, sum_times0_target_carry), team)
         value = -sum_times0_target
@@ -103,42 +103,34 @@ def grad(samples, logits, target, weight, mean_scale, grad_logits, refusal):
         factor = sample_weight * mean_scale
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
+        sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             refused = refused | (within(k, target_k, nan) < 0.0) | (within(k, target_k, nan) > 1.0)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = within(k, target_k, -inf)
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
+            sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at, team)
-        max_target, max_target_at = first_max(max_target, max_target_at, team)
+        sum_target = sum_of(finish(sum_target, sum_target_carry), team)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp(shift(logits_k, max_logits))), 0.0), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, within(k, select(k == max_target_at, 0.0, target_k), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry), team)
-        sum_target_others = sum_of(finish(sum_target_others, sum_target_others_carry), team)
         ratio = sum_exp_logits_others / (sum_exp_logits_others + 1.0)
         combined = sum_exp_logits_others + 1.0
         together()
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            logits_k = load(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits = exp(shift(logits_k, max_logits))
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
         together()
     refuse(refusal, refused)
 
@@ -162,39 +154,31 @@ def value_and_grad(samples, logits, target, weight, mean_scale, values, grad_log
         factor = sample_weight * mean_scale
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
+        sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             refused = refused | (within(k, target_k, nan) < 0.0) | (within(k, target_k, nan) > 1.0)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = within(k, target_k, -inf)
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
+            sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at, team)
-        max_target, max_target_at = first_max(max_target, max_target_at, team)
+        sum_target = sum_of(finish(sum_target, sum_target_carry), team)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp(shift(logits_k, max_logits))), 0.0), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, within(k, select(k == max_target_at, 0.0, target_k), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry), team)
-        sum_target_others = sum_of(finish(sum_target_others, sum_target_others_carry), team)
         neg_log1p_sum_exp_logits_others = -log1p(sum_exp_logits_others)
         sum_times0_target, sum_times0_target_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            logits_k = load(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_times0_target, sum_times0_target_carry = tally(sum_times0_target, sum_times0_target_carry, within(k, times0(target_k, neg_log1p_sum_exp_logits_others + shift(logits_k, max_logits)), 0.0), logits)
         sum_times0_target = sum_of(finish(sum_times0_target, sum_times0_target_carry), team)
         value = -sum_times0_target
@@ -203,10 +187,10 @@ def value_and_grad(samples, logits, target, weight, mean_scale, values, grad_log
         together()
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            logits_k = load(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits = exp(shift(logits_k, max_logits))
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -234,46 +218,35 @@ def grad_and_hess(samples, logits, target, weight, mean_scale, grad_logits, hess
         factor = sample_weight * mean_scale
         max_logits = -inf
         max_logits_at = 0
-        max_target = -inf
-        max_target_at = 0
         sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             refused = refused | (within(k, target_k, nan) < 0.0) | (within(k, target_k, nan) > 1.0)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
             max_logits = select(max_logits_beaten, max_logits_entry, max_logits)
             max_logits_at = select(max_logits_beaten, k, max_logits_at)
-            max_target_entry = within(k, target_k, -inf)
-            max_target_beaten = (max_target_entry > max_target) | (max_target_entry != max_target_entry)
-            max_target = select(max_target_beaten, max_target_entry, max_target)
-            max_target_at = select(max_target_beaten, k, max_target_at)
             sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at, team)
-        max_target, max_target_at = first_max(max_target, max_target_at, team)
         sum_target = sum_of(finish(sum_target, sum_target_carry), team)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
-        sum_target_others, sum_target_others_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp(shift(logits_k, max_logits))), 0.0), logits)
-            sum_target_others, sum_target_others_carry = tally(sum_target_others, sum_target_others_carry, within(k, select(k == max_target_at, 0.0, target_k), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry), team)
-        sum_target_others = sum_of(finish(sum_target_others, sum_target_others_carry), team)
         ratio = sum_exp_logits_others / (sum_exp_logits_others + 1.0)
         combined = sum_exp_logits_others + 1.0
         together()
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            target_k = load(target, (sample, k), None)
-            logits_k = load(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits = exp(shift(logits_k, max_logits))
             case = select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)
-            put(grad_logits, (sample, k), factor * (exp_logits / combined * select(k == max_target_at, sum_target_others, max_target + sum_target_others - target_k) - target_k * case), None)
+            put(grad_logits, (sample, k), factor * ((sum_target - target_k) / combined * exp_logits - target_k * case), None)
             put(hess_logits, (sample, k), factor * (sum_target / combined * exp_logits * case), None)
         together()
     refuse(refusal, refused)
@@ -299,8 +272,8 @@ def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits, 
         sum_target, sum_target_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            target_k = load(target, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            target_k = load_wide(target, (sample, k), None)
             refused = refused | (within(k, target_k, nan) < 0.0) | (within(k, target_k, nan) > 1.0)
             max_logits_entry = within(k, logits_k, -inf)
             max_logits_beaten = (max_logits_entry > max_logits) | (max_logits_entry != max_logits_entry)
@@ -309,14 +282,14 @@ def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits, 
             sum_target, sum_target_carry = tally(sum_target, sum_target_carry, within(k, target_k, 0.0), logits)
         max_logits, max_logits_at = first_max(max_logits, max_logits_at, team)
         sum_target = sum_of(finish(sum_target, sum_target_carry), team)
-        vector_logits_max_logits_at = load(vector_logits, (sample, max_logits_at), None)
+        vector_logits_max_logits_at = load_wide(vector_logits, (sample, max_logits_at), None)
         sum_exp_logits_others, sum_exp_logits_others_carry = 0.0, 0.0
         sum_product, sum_product_carry = 0.0, 0.0
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
             exp_logits = exp(shift(logits_k, max_logits))
-            vector_logits_k = load(vector_logits, (sample, k), None)
+            vector_logits_k = load_wide(vector_logits, (sample, k), None)
             sum_exp_logits_others, sum_exp_logits_others_carry = tally(sum_exp_logits_others, sum_exp_logits_others_carry, within(k, select(k == max_logits_at, 0.0, exp_logits), 0.0), logits)
             sum_product, sum_product_carry = tally(sum_product, sum_product_carry, within(k, exp_logits * (vector_logits_k - vector_logits_max_logits_at), 0.0), logits)
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry), team)
@@ -326,8 +299,8 @@ def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits, 
         together()
         for k_start in range(entry_start(), K, entry_step()):
             k = run(k_start, K)
-            logits_k = load(logits, (sample, k), None)
-            vector_logits_k = load(vector_logits, (sample, k), None)
+            logits_k = load_wide(logits, (sample, k), None)
+            vector_logits_k = load_wide(vector_logits, (sample, k), None)
             put(hvp_logits, (sample, k), factor * (sum_target / combined * exp(shift(logits_k, max_logits)) * (ratio + (vector_logits_k - vector_logits_max_logits_at))), None)
         together()
     refuse(refusal, refused)

@@ -23,15 +23,20 @@
   };
 
   const formulas = () => {
-    document.querySelectorAll("div.sl-math, span.sl-math").forEach(typeset);
-    const displayed = document.querySelectorAll("div.sl-math");
-    const again = () => displayed.forEach(fit);
+    const all = [...document.querySelectorAll("div.sl-math, span.sl-math")];
+    const displayed = all.filter((place) => place.tagName === "DIV");
+    const again = () => displayed.filter((place) => place.dataset.tex).forEach(fit);
+    // What is folded is typeset when it is opened: a derivation can have hundreds of formulas, and none a width.
+    all.filter((place) => !place.closest("details:not([open])")).forEach(typeset);
     again();
     document.fonts.ready.then(again);
     addEventListener("resize", again);
-    // Within a folded part nothing has a width before it is opened.
     document.querySelectorAll("details").forEach((part) =>
-      part.addEventListener("toggle", () => part.querySelectorAll("div.sl-math").forEach(fit)),
+      part.addEventListener("toggle", () => {
+        const inside = all.filter((place) => part.contains(place) && !place.closest("details:not([open])"));
+        inside.filter((place) => !place.dataset.tex).forEach(typeset);
+        inside.filter((place) => place.tagName === "DIV").forEach(fit);
+      }),
     );
   };
 
