@@ -67,7 +67,8 @@ def page(chromium):
 
 #: What a reader would see go wrong with formulas, and what is wider than the window.
 LOOK = r"""() => {
-  const shown = [...document.querySelectorAll("div.sl-math")].filter((place) => place.clientWidth);
+  const shown = [...document.querySelectorAll("div.sl-math")]
+    .filter((place) => place.clientWidth && !place.closest("details:not([open])"));
   const inside = (place) => Math.max(...[...place.querySelectorAll(".katex-html > .base, .katex-html > .tag")]
     .map((part) => part.getBoundingClientRect().right));
   // What lies in something that scrolls by itself, or is only there for screen readers, may be wider.
