@@ -542,7 +542,7 @@ def holds(name: str, trait: str, it: Trait, one: dict[str, Any], other: dict[str
         after = value(name, changed(name, trait, one))
         return mp.isnan(after) or (after <= a + size if trait == "minimum_at_target" else abs(after - a) <= 100 * size)
     assert trait == "smooth"
-    near = moved(name, one, 1e-9)
+    near = moved(name, one, 1e-18)
     return length(y - x for x, y in zip(gradient(name, one), gradient(name, near), strict=True)) < mpf("1e-4")
 
 
