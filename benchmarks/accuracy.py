@@ -157,7 +157,7 @@ def compare(
     arrays = dict(zip(names, inputs.draw(entry.kind, group, np.dtype(dtype)), strict=True))
     predicted = loss.predictions[0].name
     for output in OUTPUTS:
-        calls = [call for call in entry.calls if call.library in libraries and output in call.texts]
+        calls = [call for call in entry.calls if call.package in libraries and output in call.texts]
         if not calls:
             continue
         exact = _exact(loss, output, arrays, predicted)
@@ -165,7 +165,7 @@ def compare(
         for call in (peers.own(loss), *calls):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of logarithms of 0, and rows that sum to 1 less an ulp
-                got = peers.evaluate(call, output, libraries[call.library], arrays, predicted)
+                got = peers.evaluate(call, output, libraries[call.package], arrays, predicted)
             rows.append(_row(call, output, got, exact, arrays, dtype))
         yield {
             "loss": loss.name,
@@ -207,7 +207,7 @@ def _row(
     place = exact[worst]
     texts = _apart(float(got[(place.point, *place.at)]), place.value)
     return {
-        "library": call.library,
+        "library": call.package,
         "call": call.texts[output],
         "results": len(kept),
         "lost": sum(found < LOST for found in kept),

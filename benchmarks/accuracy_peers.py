@@ -47,12 +47,12 @@ class Call:
     """How one library gives the outputs of one loss.
 
     Attributes:
-        library: a key of `IMPORTS`.
+        package: a key of `IMPORTS`.
         texts: from an output ("value", "grad", "hess": the Hessian's diagonal) to the expression for it.
         note: what a reader must know of the library's arithmetic.
     """
 
-    library: str
+    package: str
     texts: Mapping[str, str]
     note: str = ""
 
@@ -104,10 +104,10 @@ def evaluate(
         inputs: from the names of our inputs to arrays with the points along the first axis.
         predicted: the name of the input that is differentiated.
     """
-    arrays = {name: _given(call.library, names, array, name == predicted) for name, array in inputs.items()}
+    arrays = {name: _given(call.package, names, array, name == predicted) for name, array in inputs.items()}
     with np.errstate(all="ignore"):
         result = eval(call.texts[output], {**names, **arrays})
-    return np.asarray(result.detach() if call.library == "torch" else result)
+    return np.asarray(result.detach() if call.package == "torch" else result)
 
 
 def _given(library: str, names: Mapping[str, Any], array: np.ndarray, differentiated: bool) -> Any:

@@ -27,11 +27,11 @@ from sympy import (
 )
 
 from symloss import atoms as a
-from symloss import shapes as s
 from symloss.matching import Bindings, Rule, Shape, x, y
+from symloss.shapes import numbers, rows, stabilising
 
 LIFT: tuple[Rule | Shape, ...] = (
-    Shape("sign of a sum", s.find_distribute_sign, "-(a + b) is -a - b, exactly, and lets terms meet"),
+    Shape("sign of a sum", numbers.find_distribute_sign, "-(a + b) is -a - b, exactly, and lets terms meet"),
     Rule("sigmoid", 1 / (1 + exp(-x)), a.sigmoid(x), "exp overflows for x below -709"),
     Rule(
         "sigmoid of a quotient",
@@ -41,16 +41,16 @@ LIFT: tuple[Rule | Shape, ...] = (
     ),
     Shape(
         "sigmoid in a power",
-        s.find_sigmoid_power,
+        numbers.find_sigmoid_power,
         "the power overflows even earlier than the exponential in it",
     ),
-    Shape("softmax", s.find_softmax, "exp overflows above 709; shifted by the maximum it can't"),
+    Shape("softmax", rows.find_softmax, "exp overflows above 709; shifted by the maximum it can't"),
     Rule("sigmoid of tanh", 1 + tanh(x), 2 * a.sigmoid(2 * x), "cancels where tanh is near -1"),
-    Shape("erfc", s.find_erfc, "1 - erf(x) and 2 - erfc(x) lose every digit where they are small"),
+    Shape("erfc", numbers.find_erfc, "1 - erf(x) and 2 - erfc(x) lose every digit where they are small"),
     Rule("1 - exp(x)", 1 - exp(x), -a.expm1(x), "exp(x) rounds to 1 for small x"),
     Shape(
         "complement",
-        s.find_complement,
+        rows.find_complement,
         "1 - p loses every digit where p is near 1; as a function of its own it has all",
     ),
     Rule(
@@ -65,13 +65,15 @@ LIFT: tuple[Rule | Shape, ...] = (
         -a.softplus(-x),
         "sigmoid underflows to 0 below -745, its logarithm doesn't",
     ),
-    Shape("log sum exp", s.find_logsumexp, "exp overflows above 709; shifted by the maximum it can't"),
+    Shape("log sum exp", rows.find_logsumexp, "exp overflows above 709; shifted by the maximum it can't"),
     Shape(
-        "log softmax", s.find_log_softmax, "the logarithm of a share that rounds to 0 or 1 is -infinity or 0"
+        "log softmax",
+        rows.find_log_softmax,
+        "the logarithm of a share that rounds to 0 or 1 is -infinity or 0",
     ),
     Shape(
         "power of a share",
-        s.find_share_power,
+        rows.find_share_power,
         "a share rounds to 0 below -745, where a power of it is far from 0",
     ),
     Rule("cosh", exp(x) + exp(-x), 2 * cosh(x), "one function for two"),
@@ -79,7 +81,7 @@ LIFT: tuple[Rule | Shape, ...] = (
     Rule("tanh", sinh(x) / cosh(x), tanh(x), "infinity over infinity above 710"),
     Shape(
         "log of a function",
-        s.find_log_of_product,
+        numbers.find_log_of_product,
         "the function overflows or vanishes where its logarithm doesn't",
     ),
     Rule("log of two exponentials", log(exp(x) + exp(y)), a.logaddexp(x, y), "exp overflows above 709"),
@@ -94,53 +96,69 @@ LIFT: tuple[Rule | Shape, ...] = (
         lambda found: found[x].is_nonnegative is True,
     ),
     Shape(
-        "log of a quotient", s.find_log_quotient, "a/b near 1 has lost the digits that the logarithm needs"
+        "log of a quotient",
+        numbers.find_log_quotient,
+        "a/b near 1 has lost the digits that the logarithm needs",
     ),
-    Shape("gap", s.find_entropy_gap, "x log(x/y), x and y agree to second order where x is near y"),
-    Shape("1 + x^2", s.find_one_plus_square, "x^2 overflows above 1e154"),
+    Shape("gap", numbers.find_entropy_gap, "x log(x/y), x and y agree to second order where x is near y"),
+    Shape("1 + x^2", numbers.find_one_plus_square, "x^2 overflows above 1e154"),
     Rule("x - log1p(x)", x - log(1 + x), a.x_minus_log1p(x), "the two agree to second order at 0"),
     Rule("log1p", log(1 + x), a.log1p(x), "1 + x rounds away the digits of a small x"),
     Rule("exp(x) - 1 - x", a.expm1(x) - x, a.expm1_minus_x(x), "the three agree to second order at 0"),
     Rule("expm1", exp(x) - 1, a.expm1(x), "exp(x) rounds to 1 for small x"),
-    Shape("tilt", s.find_tilt, "both sides overflow above 1e154"),
-    Shape("Box-Cox", s.find_box_cox, "(X^a - 1)/a cancels for small a, and is 0/0 at its limit"),
-    Shape("norm", s.find_norm, "squares overflow above 1e154 and vanish below 1e-162"),
-    Shape("unit vector", s.find_unit, "a quotient of two small or two large numbers; 0 for the zero row"),
-    Shape("projection", s.find_unit_projection, "the sum's products overflow where the unit vector's don't"),
+    Shape("tilt", numbers.find_tilt, "both sides overflow above 1e154"),
+    Shape("Box-Cox", numbers.find_box_cox, "(X^a - 1)/a cancels for small a, and is 0/0 at its limit"),
+    Shape("norm", rows.find_norm, "squares overflow above 1e154 and vanish below 1e-162"),
+    Shape("unit vector", rows.find_unit, "a quotient of two small or two large numbers; 0 for the zero row"),
+    Shape(
+        "projection", rows.find_unit_projection, "the sum's products overflow where the unit vector's don't"
+    ),
     Shape(
         "powers",
-        s.find_powers,
+        numbers.find_powers,
         "b times b^(g - 1) is 0 times infinity where b is 0 and g below 1; b^g is finite",
     ),
-    Shape("0 log 0", s.find_zero_times_log, "0 times infinity is NaN, and its limit here is 0"),
-    Shape("zero over", s.find_zero_quotient, "the derivative of 0 log 0 is 0, not 0/0"),
+    Shape("0 log 0", numbers.find_zero_times_log, "0 times infinity is NaN, and its limit here is 0"),
+    Shape("zero over", numbers.find_zero_quotient, "the derivative of 0 log 0 is 0, not 0/0"),
 )
 
 STABILISE: tuple[Rule | Shape, ...] = (
-    Shape("complement", s.find_complement, "T - T p loses every digit where p is near 1; T (1 - p) has all"),
+    Shape(
+        "complement", rows.find_complement, "T - T p loses every digit where p is near 1; T (1 - p) has all"
+    ),
     Shape(
         "log p over 1 - p",
-        s.find_log_over_complement,
+        stabilising.find_log_over_complement,
         "0 times infinity where p is 1; the quotient's limit is -1",
     ),
     Shape(
-        "share of a total", s.find_share_of_total, "a share near 1 times the total cancels against the entry"
+        "share of a total",
+        stabilising.find_share_of_total,
+        "a share near 1 times the total cancels against the entry",
     ),
-    Shape("common factor", s.find_common_factor, "what all terms of a sum share belongs before the bracket"),
+    Shape(
+        "common factor",
+        stabilising.find_common_factor,
+        "what all terms of a sum share belongs before the bracket",
+    ),
     Shape(
         "root over itself",
-        s.find_root_over_itself,
+        stabilising.find_root_over_itself,
         "the derivative of sqrt(p) - sqrt(q) is 0/0 where both are 0; as a sum its terms have limits",
     ),
-    Shape("centred", s.find_centred, "an entry less the mean of all cancels where one share is near 1"),
-    Shape("own direction", s.find_own_direction, "what is projected away needn't be computed"),
+    Shape(
+        "centred", stabilising.find_centred, "an entry less the mean of all cancels where one share is near 1"
+    ),
+    Shape("own direction", stabilising.find_own_direction, "what is projected away needn't be computed"),
     Shape(
         "constant part",
-        s.find_constant_rational,
+        stabilising.find_constant_rational,
         "terms that add up to a constant only leave rounding errors",
     ),
     Shape(
-        "one fraction", s.find_one_fraction, "fractions that nearly cancel; over one denominator nothing does"
+        "one fraction",
+        stabilising.find_one_fraction,
+        "fractions that nearly cancel; over one denominator nothing does",
     ),
 )
 
@@ -148,10 +166,12 @@ STABILISE: tuple[Rule | Shape, ...] = (
 GUARD: tuple[Rule | Shape, ...] = (
     Shape(
         "share in a case",
-        s.find_share_in_case,
+        stabilising.find_share_in_case,
         "p - 1 loses every digit where p is near 1; in its own case it is the complement",
     ),
-    Shape("0 times a power", s.find_zero_times_power, "0 times infinity is NaN, and its limit here is 0"),
+    Shape(
+        "0 times a power", numbers.find_zero_times_power, "0 times infinity is NaN, and its limit here is 0"
+    ),
 )
 
 

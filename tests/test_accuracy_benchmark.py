@@ -182,7 +182,7 @@ def test_calls_have_our_definition(library):
         arrays = {given.name: array for given, array in zip(loss.inputs, drawn, strict=True)}
         predicted = loss.predictions[0].name
         for call in entry.calls:
-            for output in ("value", "grad") if call.library == library else ():
+            for output in ("value", "grad") if call.package == library else ():
                 if output not in call.texts:
                     continue
                 expected = peers.evaluate(peers.own(loss), output, ours, arrays, predicted)
@@ -316,7 +316,7 @@ def test_the_file_has_all_losses_and_no_other(committed):
 def test_every_row_has_a_call_and_a_version(committed):
     about = committed["about"]
     texts = {
-        (name, call.library, text)
+        (name, call.package, text)
         for name, entry in peers.ENTRIES.items()
         for call in (peers.own(CATALOG.loss(name)), *entry.calls)
         for text in call.texts.values()

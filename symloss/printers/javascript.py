@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = "docs/curve.js.jinja"
 _LOOPS: dict[Any, str] = {Sum: "sum", Product: "product", Max: "largest", Min: "smallest", ArgMax: "argmax"}
-#: What is plotted: the name of each curve, by the kind of output.
-CURVES = {"value": "value", "grad": "grad", "hess": "hess"}
+#: The kinds of output that are plotted.
+CURVES = ("value", "grad", "hess")
 
 
 class JavaScriptPrinter(ScalarPrinter):
@@ -94,7 +94,7 @@ def curve_functions(derivation: Derivation) -> tuple[dict[str, str], list[str]]:
     wanted = [o for o in derivation.outputs if o.kind in CURVES and o.wrt in (None, moved)]
     functions, used = {}, set()
     for output in wanted:
-        functions[CURVES[output.kind]], names = _function(output)
+        functions[output.kind], names = _function(output)
         used |= names
     return functions, sorted(used)
 
@@ -122,9 +122,6 @@ def curve(derivation: Derivation, plan: dict[str, Any], header: str) -> str:
         header=header,
         name=derivation.loss.name,
         used=used,
-        functions=sorted(functions.items(), key=lambda item: list(CURVES).index(item[0])),
+        functions=sorted(functions.items(), key=lambda item: CURVES.index(item[0])),
         plan=json.dumps(plan, ensure_ascii=False, indent=2),
     )
-
-
-__all__ = ["CURVES", "JavaScriptPrinter", "curve", "curve_functions"]

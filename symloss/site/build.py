@@ -205,11 +205,3 @@ def handbook(document: Path, out: Path) -> None:
                 raise SymlossError(f"{program} could not set {document}:\n{end}")
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(folder) / "formulas.pdf", out)
-
-
-def default_site() -> Path:
-    """Where a site is built when nothing else is said."""
-    return Path("build/site")
-
-
-__all__ = ["build", "check_installed", "default_site", "handbook", "server"]
