@@ -18,7 +18,7 @@ import sympy
 from sympy import Abs, Add, Expr, Mul, Pow, S, Symbol, exp, log, oo
 from sympy.polys.polyerrors import PolynomialError
 
-from symloss.proofs.growth import limit
+from symloss.proofs.growth import ANALYTIC, limit
 from symloss.proofs.signs import (
     NEGATIVE,
     NOT_NEGATIVE,
@@ -39,19 +39,6 @@ from symloss.proofs.signs import (
 ORDERS = 6
 #: Pieces that a curve may have.
 PIECES = 12
-
-_ANALYTIC = (
-    exp,
-    sympy.tanh,
-    sympy.sinh,
-    sympy.cosh,
-    sympy.atan,
-    sympy.asinh,
-    sympy.erf,
-    sympy.erfc,
-    sympy.sin,
-    sympy.cos,
-)
 
 
 class Undecided(Exception):
@@ -435,7 +422,7 @@ def is_analytic(expr: Expr, spans: Spans) -> bool:
         elif isinstance(node, log):
             if signs(node.args[0], spans) != POSITIVE:
                 return False
-        elif not (node.is_Symbol or isinstance(node, (Add, Mul, *_ANALYTIC))):
+        elif not (node.is_Symbol or isinstance(node, (Add, Mul, *ANALYTIC))):
             return False
     return True
 

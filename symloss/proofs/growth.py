@@ -45,12 +45,9 @@ class Lead(NamedTuple):
     logs: Expr = S.Zero
 
 
-#: Functions that are continuous everywhere.
-_CONTINUOUS = (
-    Add,
-    Mul,
+#: Functions that have all derivatives everywhere.
+ANALYTIC = (
     exp,
-    Abs,
     sympy.tanh,
     sympy.sinh,
     sympy.cosh,
@@ -61,6 +58,8 @@ _CONTINUOUS = (
     sympy.sin,
     sympy.cos,
 )
+#: What is continuous everywhere.
+_CONTINUOUS = (Add, Mul, Abs, *ANALYTIC)
 _NOTHING = Lead(S.Zero)
 
 
