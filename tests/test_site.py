@@ -96,6 +96,15 @@ LOOK = r"""() => {
 }"""
 
 
+#: What is opened is typeset in the next frame, and what needs a font that isn't there yet is fitted again after it.
+SETTLED = """async () => {
+  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  await frame(); await frame();
+  await document.fonts.ready;
+  await frame(); await frame();
+}"""
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_loads_and_its_formulas_fit(page, address, name):
     watch = b.Watch(page, address)
@@ -105,7 +114,7 @@ def test_a_page_loads_and_its_formulas_fit(page, address, name):
         for folded in ("closed", "open"):
             if folded == "open":
                 page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
-            page.wait_for_timeout(40)
+            page.evaluate(SETTLED)
             found = page.evaluate(LOOK)
             assert found["unset"] == found["wrong"] == 0 and found["raw"] == ""
             assert found["over"] == [] and found["page"] <= 0, f"at {width} pixels, folded parts {folded}"

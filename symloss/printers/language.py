@@ -179,7 +179,6 @@ _SAY: dict[str, tuple[str, str]] = {
         "{} losses, each with its formula, its derivatives and the steps to them.",
         "共 {} 个损失函数，每个都有公式、导数与推导过程。",
     ),
-    "handbook": ("All formulas in one LaTeX document", "全部公式的 LaTeX 文档"),
     # comparison and accuracy tables
     "yes": ("yes", "是"),
     "no": ("no", "否"),

@@ -35,7 +35,9 @@
       part.addEventListener("toggle", () => {
         const inside = all.filter((place) => part.contains(place) && !place.closest("details:not([open])"));
         inside.filter((place) => !place.dataset.tex).forEach(typeset);
-        inside.filter((place) => place.tagName === "DIV").forEach(fit);
+        const opened = () => inside.filter((place) => place.tagName === "DIV").forEach(fit);
+        opened();
+        document.fonts.ready.then(opened); // large brackets may be the first of their font
       }),
     );
   };
