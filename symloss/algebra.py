@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sympy import Add, Dummy, Expr, Mul, cancel, factor_terms, fraction, together
 from sympy.core.parameters import distribute
 
@@ -11,9 +13,8 @@ from symloss.index import Binder, Entry, substitute
 
 def cancels_to(expr: Expr) -> Expr:
     """`expr` over one denominator, common factors cancelled, common factors of the numerator in front."""
-    plain, back = _plain(expr)
+    top, bottom, back = _fraction(expr)
     with distribute(True):
-        top, bottom = fraction(cancel(together(plain)))
         result = factor_terms(top) / factor_terms(bottom)
     return substitute(result, back)
 
@@ -22,9 +23,8 @@ def one_sign_fraction(expr: Expr) -> Expr | None:
     """A sum of fractions as one, if its numerator surely can't cancel while the sum could; else None."""
     if _same_sign(expr.args):
         return None
-    plain, back = _plain(expr)
+    top, bottom, back = _fraction(expr)
     with distribute(True):
-        top, bottom = fraction(cancel(together(plain)))
         top, bottom = factor_terms(top.expand()), factor_terms(bottom)
     if not bottom.free_symbols:
         return None
@@ -37,6 +37,18 @@ def one_sign_fraction(expr: Expr) -> Expr | None:
         for _ in range(int(power)):  # one after the other: the product of small factors would vanish
             quotient = _over(quotient, substitute(base, back))
     return quotient
+
+
+@lru_cache(maxsize=10_000)
+def _fraction(expr: Expr) -> tuple[Expr, Expr, dict[Expr, Expr]]:
+    """Numerator and denominator, as rational functions of plain symbols, and the way back.
+
+    Rules ask for the same sums again and again.
+    """
+    plain, back = _plain(expr)
+    with distribute(True):
+        top, bottom = fraction(cancel(together(plain)))
+    return top, bottom, back
 
 
 def _over(top: Expr, bottom: Expr) -> Expr:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from sympy import (
     Add,
     Expr,
+    Function,
     Mul,
+    S,
     Symbol,
 )
 
@@ -33,9 +35,13 @@ class Rule:
         """The rewritten node, or None where the rule doesn't apply."""
         head = type(self.pattern)
         if head in (Add, Mul) and isinstance(node, head):
-            for found, rest in _some(list(self.pattern.args), list(node.args), {}):
-                if self.guard(found):
-                    return head(self._result(found), *rest)
+            for number in _factors(self.pattern, node):
+                args = list(node.args) if number == 1 else [arg / number for arg in node.args]
+                for found, rest in _some(head, list(self.pattern.args), args, {}):
+                    if self.guard(found):
+                        whole = head(self._result(found), *rest)
+                        terms = Add.make_args(whole) if number != 1 else ()
+                        return Add(*(number * term for term in terms)) if terms else whole
             return None
         for found in match(self.pattern, node, {}):
             if self.guard(found):
@@ -68,7 +74,7 @@ def match(pattern: Expr, node: Expr, found: Bindings) -> Iterator[Bindings]:
     elif type(pattern) is not type(node) or len(pattern.args) != len(node.args):
         return
     elif pattern.is_Add or pattern.is_Mul:
-        for result, rest in _some(list(pattern.args), list(node.args), found):
+        for result, rest in _some(type(node), list(pattern.args), list(node.args), found):
             if not rest:
                 yield result
     else:
@@ -78,17 +84,48 @@ def match(pattern: Expr, node: Expr, found: Bindings) -> Iterator[Bindings]:
         yield from results
 
 
-def _some(patterns: list[Expr], args: list[Expr], found: Bindings) -> Iterator[tuple[Bindings, list[Expr]]]:
+def _factors(pattern: Expr, node: Expr) -> list[Expr]:
+    """The numbers that a sum may be times a pattern: those before the same functions."""
+    numbers = dict.fromkeys([S.One])
+    if isinstance(pattern, Add):
+        for part in pattern.args:
+            count, function = part.as_coeff_Mul()
+            if not isinstance(function, Function):
+                continue
+            for arg in node.args:
+                own, other = arg.as_coeff_Mul()
+                if type(other) is type(function):
+                    numbers[own / count] = None
+    return list(numbers)
+
+
+def _some(
+    head: type, patterns: list[Expr], args: list[Expr], found: Bindings
+) -> Iterator[tuple[Bindings, list[Expr]]]:
     """Match every pattern to one of the args, in any order; also gives the args that are left."""
     if not patterns:
         yield found, args
         return
     # The most particular part first: a bare wildcard matches everything.
-    first = min(patterns, key=lambda part: (part in WILD, not part.is_number))
+    first = min(patterns, key=lambda part: (part.as_coeff_Mul()[1] in WILD, not part.is_number))
     others = [part for part in patterns if part is not first]
+    number, wildcard = first.as_coeff_Mul()
+    known = found.get(wildcard)
+    if head is Add and known is not None and known.is_Add:  # its terms stand among those of the sum around it
+        left = list(args)
+        if all(take(left, number * term) for term in known.args):
+            yield from _some(head, others, left, found)
     for i, arg in enumerate(args):
         for result in match(first, arg, found):
-            yield from _some(others, args[:i] + args[i + 1 :], result)
+            yield from _some(head, others, args[:i] + args[i + 1 :], result)
+
+
+def take(args: list[Expr], part: Expr) -> bool:
+    """Remove `part` from the list, if it is there."""
+    if part in args:
+        args.remove(part)
+        return True
+    return False
 
 
 def negated(expr: Expr) -> Expr:

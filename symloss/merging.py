@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sympy import Expr, Function, Piecewise, Symbol
+from sympy import Abs, Expr, Function, Piecewise, Symbol, sign
 
 from symloss.program import Assign, Load, Statement, Store, gap, scaled, shift
 from symloss.statements import put_in
 
 Branches = Sequence[tuple[Any, Sequence[Statement]]]
-#: Functions that cost less than a choice.
-_CHEAP = (Piecewise, gap, scaled, shift)
+#: Functions that cost no more than a choice.
+_CHEAP = (Piecewise, Abs, sign, gap, scaled, shift)
 
 
 def merged(branches: Branches, name: Callable[[str], Symbol]) -> tuple[list[Statement], Branches] | None:

@@ -103,7 +103,13 @@ def _settle(compute: Callable[[], Any], huge: bool, start: int = START) -> _Read
         finer = _read(compute, digits, wide)
         believed = finer.sound or wide or digits > SAFE
         if believed and _agree(reading.value, finer.value):
-            return finer
+            if finer.sound or wide or finer.value != finer.value:
+                return finer
+            # 1 - erf(500) has a hundred thousand digits in front of it: see what a sum of two numbers says.
+            apart = _read(compute, digits, True)
+            if not apart.sound:
+                return finer
+            finer, wide = apart, True
         reading = finer
     return reading if reading.final else reading._replace(value=NAN)
 

@@ -46,6 +46,7 @@ LIFT: tuple[Rule | Shape, ...] = (
     ),
     Shape("softmax", rows.find_softmax, "exp overflows above 709; shifted by the maximum it can't"),
     Rule("sigmoid of tanh", 1 + tanh(x), 2 * a.sigmoid(2 * x), "cancels where tanh is near -1"),
+    Rule("complement of tanh", 1 - tanh(x), 2 * a.sigmoid(-2 * x), "cancels where tanh is near 1"),
     Shape("erfc", numbers.find_erfc, "1 - erf(x) and 2 - erfc(x) lose every digit where they are small"),
     Rule("1 - exp(x)", 1 - exp(x), -a.expm1(x), "exp(x) rounds to 1 for small x"),
     Shape(
@@ -64,6 +65,24 @@ LIFT: tuple[Rule | Shape, ...] = (
         log(a.sigmoid(x)),
         -a.softplus(-x),
         "sigmoid underflows to 0 below -745, its logarithm doesn't",
+    ),
+    Rule(
+        "softplus less x",
+        a.softplus(x) - x,
+        a.softplus(-x),
+        "for large x the two agree, and their difference is e^-x",
+    ),
+    Rule(
+        "log cosh of softplus",
+        a.softplus(x) - x / 2,
+        a.logcosh(x / 2) + log(2),
+        "less its value at 0, it cancels there to second order",
+    ),
+    Rule(
+        "log cosh of two softplus",
+        a.softplus(x) + a.softplus(-x),
+        2 * a.logcosh(x / 2) + 2 * log(2),
+        "less its value at 0, it cancels there to second order",
     ),
     Shape("log sum exp", rows.find_logsumexp, "exp overflows above 709; shifted by the maximum it can't"),
     Shape(
@@ -101,9 +120,24 @@ LIFT: tuple[Rule | Shape, ...] = (
         "a/b near 1 has lost the digits that the logarithm needs",
     ),
     Shape("gap", numbers.find_entropy_gap, "x log(x/y), x and y agree to second order where x is near y"),
+    Rule(
+        "exp of expm1",
+        1 + a.expm1(x),
+        exp(x),
+        "adding the 1 again loses what was left out, and log(1 + expm1(x)) is x",
+    ),
+    Rule(
+        "x over expm1",
+        x * a.bose(-x),
+        a.over_expm1(x),
+        "0 times infinity at 0, infinity times 0 far out; the quotient has both limits",
+    ),
+    Shape(
+        "numbers of a sum", numbers.find_numbers, "log 4 and 2 log 2 are rounded, and don't cancel"
+    ),
     Shape("1 + x^2", numbers.find_one_plus_square, "x^2 overflows above 1e154"),
-    Rule("x - log1p(x)", x - log(1 + x), a.x_minus_log1p(x), "the two agree to second order at 0"),
     Rule("log1p", log(1 + x), a.log1p(x), "1 + x rounds away the digits of a small x"),
+    Rule("x - log1p(x)", x - a.log1p(x), a.x_minus_log1p(x), "the two agree to second order at 0"),
     Rule("exp(x) - 1 - x", a.expm1(x) - x, a.expm1_minus_x(x), "the three agree to second order at 0"),
     Rule("expm1", exp(x) - 1, a.expm1(x), "exp(x) rounds to 1 for small x"),
     Shape("tilt", numbers.find_tilt, "both sides overflow above 1e154"),
@@ -130,6 +164,16 @@ STABILISE: tuple[Rule | Shape, ...] = (
         "log p over 1 - p",
         stabilising.find_log_over_complement,
         "0 times infinity where p is 1; the quotient's limit is -1",
+    ),
+    Shape(
+        "complement of a power",
+        numbers.find_complement_of_power,
+        "1 - (1 - x)^n loses every digit of a small x",
+    ),
+    Shape(
+        "difference of sigmoids",
+        numbers.find_sigmoid_difference,
+        "sigmoid(x) and 1 - sigmoid(x) agree at 0, where tanh(x/2) keeps every digit",
     ),
     Shape(
         "share of a total",

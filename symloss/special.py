@@ -50,6 +50,21 @@ def _elementary(function: Callable[[Any], Any], slope: Callable[[Any], Any]) -> 
     return apply
 
 
+def _saturating(
+    function: Callable[[Any], Any], slope: Callable[[Any], Any], rest: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    """An odd function that is 1 - rest(x) far out, where a `Wide` can hold both."""
+    apply = _elementary(function, slope)
+
+    def safe(x: Any) -> Any:
+        if type(x) is not Wide or not 1 < abs(x.hi) < INF:
+            return apply(x)
+        side = mp.sign(x.hi)
+        return Wide(side, -side * rest(abs(x.hi))) + slope(x.hi) * x.lo
+
+    return safe
+
+
 def _exp(x: Any) -> Any:
     if x._mpf_[2] + x._mpf_[3] > EXPONENT_BITS:
         return mpf(0) if x < 0 else INF
@@ -85,7 +100,7 @@ _cos = _elementary(mp.cos, lambda x: -mp.sin(x))
 _tan = _elementary(mp.tan, lambda x: mp.sec(x) ** 2)
 _sinh = _elementary(mp.sinh, mp.cosh)
 _cosh = _elementary(mp.cosh, mp.sinh)
-_tanh = _elementary(mp.tanh, lambda x: mp.sech(x) ** 2)
+_tanh = _saturating(mp.tanh, lambda x: mp.sech(x) ** 2, lambda x: 2 / (_exp(2 * x) + 1))
 _gamma = _elementary(mp.gamma, lambda x: mp.gamma(x) * mp.psi(0, x))
 
 
@@ -109,6 +124,19 @@ def _log_gamma(x: Any) -> Any:
     if x <= 0:
         return INF if x == 0 else NAN
     return mp.loggamma(x)
+
+
+def _erfc(x: Any) -> Any:
+    """erfc: far out, where mpmath overflows, by the expansion at infinity."""
+    if not x * x > 10 * mp.prec or x < 0 or not mp.isfinite(x):
+        return mp.erfc(x)
+    # DLMF 7.12.1; the terms fall below the precision long before they grow.
+    term, total, k = mpf(1), mpf(1), 0
+    while abs(term) > mp.eps:
+        k += 1
+        term *= -(2 * k - 1) / (2 * x * x)
+        total += term
+    return _exp(-x * x) / (x * mp.sqrt(mp.pi)) * total
 
 
 def _besseli(order: int, x: Any) -> Any:
@@ -184,9 +212,9 @@ FUNCTIONS: dict[type, Triple] = {
         lambda x: quotient(1, 1 - x * x),
         lambda x: quotient(2 * x, (1 - x * x) * (1 - x * x)),
     ),
-    sympy.erf: (_elementary(mp.erf, _gauss), _gauss, lambda x: -2 * x * _gauss(x)),
+    sympy.erf: (_saturating(mp.erf, _gauss, _erfc), _gauss, lambda x: -2 * x * _gauss(x)),
     sympy.erfc: (
-        _elementary(mp.erfc, _negative(_gauss)),
+        _elementary(_erfc, _negative(_gauss)),
         _negative(_gauss),
         lambda x: 2 * x * _gauss(x),
     ),

@@ -17,6 +17,7 @@ from symloss.catalog import standard
 pytest.importorskip("numba_cuda", reason="the simulator comes with numba-cuda: pip install symloss[cuda]")
 
 ENTRIES = ("value", "grad", "value_and_grad", "grad_and_hess", "hvp")
+REPRESENTATIVE = ("huber", "softmax_cross_entropy", "softmax_center", "sparse_cross_entropy", "contrastive", "gram_style")
 #: (samples, entries of a row): threads, warps and blocks with too little to do, just enough, and too much.
 SIZES = [(257, 1), (31, 2), (33, 10), (1, 33), (1, 1025)]
 
@@ -69,14 +70,16 @@ def test_kernels_keep_their_bounds(name, dtype):
     assert [output for output in missed if (name, output, dtype) not in EXCEPTIONS] == [], failures
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", LOSSES)
+#: The precisions differ in their types, not in who does what: float64 is tried with a loss of each kind.
+IN_SIZES = [(name, np.float32) for name in LOSSES] + [(name, np.float64) for name in REPRESENTATIVE]
+
+
+@pytest.mark.parametrize(("name", "dtype"), IN_SIZES)
 def test_sizes_that_dont_fit(name, dtype):
     loss = getattr(sk, name)
     has_rows = any(entry.core for entry in loss.info.inputs)
     calls, wanted = [], []
     sizes = SIZES if has_rows else [(n, 1) for n in (1, 31, 33, 257)]
-    # The precisions differ in their types, not in who does what.
     for n, size in sizes if dtype == np.float32 else sizes[2:]:
         inputs = inputs_of(name, n, size, dtype)
         for entry in ENTRIES:
@@ -89,9 +92,6 @@ def test_sizes_that_dont_fit(name, dtype):
 
 
 # --- calls ----------------------------------------------------------------------------------------------
-
-REPRESENTATIVE = ("huber", "softmax_cross_entropy", "softmax_center", "sparse_cross_entropy", "contrastive", "gram_style")
-
 
 def compare(name: str, calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]], dtype: Any, digits: float = 16) -> None:
     """Calls on the device give what they give on the host."""
@@ -106,13 +106,14 @@ def compare(name: str, calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]],
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", REPRESENTATIVE)
 def test_reductions_weights_and_ignored_labels(name, dtype):
-    inputs = inputs_of(name, 13, 10, dtype)
-    weight = np.abs(np.random.default_rng(2).standard_normal(13))
+    count = 7 if name in SLOW else 13
+    inputs = inputs_of(name, count, 10, dtype)
+    weight = np.abs(np.random.default_rng(2).standard_normal(count))
     weight[[0, 5]] = 0.0
     keywords = [
         {"reduction": reduction, **weights, **ignored}
         for reduction in ("mean", "sum", "none")
-        for weights in ({}, {"weight": weight}, {"weight": np.arange(13, dtype=np.int16)}, {"weight": np.float32([2.5])})
+        for weights in ({}, {"weight": weight}, {"weight": np.arange(count, dtype=np.int16)}, {"weight": np.float32([2.5])})
         for ignored in ({}, {"ignore_index": 1})
         if not ignored or getattr(sk, name).info.has_label
     ]

@@ -78,7 +78,7 @@ def _layout(kind):
 @intrinsic
 def scale2(typingctx, x, k):
     """x 2^k for a whole number k, rounded once; k may lie far beyond the exponents that there are."""
-    kind = joined(x) or types.float64
+    kind = joined(x) or number(k)
 
     def emit(context, builder, sig, args):
         x, k = args

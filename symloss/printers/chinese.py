@@ -41,6 +41,29 @@ TEXTS: dict[str, str] = {
     "softmax": "softmax",
     "power of a share": "占比的幂",
     "sigmoid of tanh": "由 tanh 化为 sigmoid",
+    "complement of tanh": "1 - tanh 化为 sigmoid",
+    "cancels where tanh is near 1": "tanh 接近 1 时两项相消",
+    "exp of expm1": "expm1 加回 1",
+    "adding the 1 again loses what was left out, and log(1 + expm1(x)) is x": (
+        "加回 1 会丢掉当初保住的数位，而 log(1 + expm1(x)) 就是 x"
+    ),
+    "x over expm1": "x 除以 expm1",
+    "0 times infinity at 0, infinity times 0 far out; the quotient has both limits": (
+        "在 0 处是 0 乘无穷，远处是无穷乘 0；商在两处都有极限"
+    ),
+    "softplus less x": "softplus 减 x",
+    "for large x the two agree, and their difference is e^-x": "x 很大时两者几乎相等，差为 e^-x",
+    "log cosh of softplus": "由 softplus 化为 log cosh",
+    "log cosh of two softplus": "两个 softplus 化为 log cosh",
+    "less its value at 0, it cancels there to second order": "减去它在 0 处的值时，在 0 附近相消到二阶",
+    "numbers of a sum": "和中的常数",
+    "log 4 and 2 log 2 are rounded, and don't cancel": "log 4 与 2 log 2 各自舍入后不再相消",
+    "complement of a power": "幂的补",
+    "1 - (1 - x)^n loses every digit of a small x": "x 很小时，1 - (1 - x)^n 会丢掉它的全部数位",
+    "difference of sigmoids": "两个 sigmoid 之差",
+    "sigmoid(x) and 1 - sigmoid(x) agree at 0, where tanh(x/2) keeps every digit": (
+        "sigmoid(x) 与 1 - sigmoid(x) 在 0 处相等，而 tanh(x/2) 在该处保住全部数位"
+    ),
     "erfc": "erfc",
     "1 - exp(x)": "1 - exp(x)",
     "complement": "补概率",

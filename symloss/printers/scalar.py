@@ -238,7 +238,8 @@ class ScalarPrinter:
             self.used.add("nan")
             text = "nan"
         for value, test in reversed(cases):
-            text = f"select({self.text(test)}, {self.text(value)}, {text})"
+            answer = test.name if isinstance(test, Symbol) else self.text(test)
+            text = f"select({answer}, {self.text(value)}, {text})"
         return text, ATOM
 
     def _indexed(self, entry: Entry) -> str:

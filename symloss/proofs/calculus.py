@@ -337,6 +337,10 @@ def _positive_root(root: Expr, spans: Spans) -> bool:
     raise Undecided("the sign of a root")
 
 
+#: Roots of more operations aren't looked at: to find their order takes too long.
+LARGE_ROOT = 40
+
+
 def _polynomial_roots(base: Expr, variable: Symbol, spans: Spans) -> list[Expr]:
     poly = sympy.Poly(base, variable)
     if poly.degree() > 4:
@@ -344,6 +348,8 @@ def _polynomial_roots(base: Expr, variable: Symbol, spans: Spans) -> list[Expr]:
     solved = sympy.roots(poly)
     if sum(solved.values()) != poly.degree():
         raise Undecided("roots of a polynomial")
+    if any(sympy.count_ops(root) > LARGE_ROOT for root in solved):
+        raise Undecided("roots under nested radicals")
     others = {s: span for s, span in spans.items() if s != variable}
     real = {root: in_positive(root, others).is_real for root in solved}
     if None in real.values():

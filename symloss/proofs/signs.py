@@ -9,6 +9,7 @@ Then intervals, in `symloss.proofs.intervals`. Spans are open: who needs an end 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -28,6 +29,10 @@ NOT_NEGATIVE, NOT_POSITIVE = frozenset({0, 1}), frozenset({-1, 0})
 _ODD = (sympy.tanh, sympy.sinh, sympy.atan, sympy.asinh, sympy.erf, sympy.sign)
 _POSITIVE = (exp, sympy.cosh, sympy.erfc, sympy.gamma)
 _HYPERBOLIC = (sympy.tanh, sympy.sinh, sympy.cosh)
+#: Sums of more terms, multiplied out, aren't factored, and aren't taken for polynomials: it takes too long.
+MANY, FEW = 40_000, 400
+#: Higher powers count as so many terms.
+STEEP = 80
 #: Larger expressions are not brought to one fraction: it takes too long. In operations.
 LARGE = 160
 
@@ -197,6 +202,8 @@ def _collected(expr: Add) -> Signs:
     free = sorted(expr.free_symbols, key=str)
     if not all(s.is_positive for s in free) or not expr.is_polynomial(*free) or not expr.has(Pow):
         return ANY
+    if _is_large(expr):
+        return ANY
     coefficients = Poly(expr, *free).coeffs()
     rational = all(c.is_Rational for c in coefficients)
     return ANY if rational else _sum([_number(c) if c.is_number else ANY for c in coefficients])
@@ -204,6 +211,8 @@ def _collected(expr: Add) -> Signs:
 
 def _quadratic(expr: Add) -> Signs:
     """A quadratic without a real root has the sign of its leading coefficient."""
+    if _is_large(expr):
+        return ANY
     for symbol in sorted(expr.free_symbols, key=str):
         if not expr.is_polynomial(symbol):
             continue
@@ -298,7 +307,28 @@ def _put(expr: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
 
 @lru_cache(maxsize=20_000)
 def _factored(expr: Expr) -> Expr:
+    whole = sympy.together(expr)
+    factors = (factor.as_base_exp()[0] for half in sympy.fraction(whole) for factor in Mul.make_args(half))
+    if max(map(_terms, factors)) > MANY:
+        return whole
     try:
-        return sympy.factor(sympy.together(expr))
+        return sympy.factor(whole)
     except (PolynomialError, ValueError):
-        return sympy.together(expr)
+        return whole
+
+
+def _is_large(expr: Expr) -> bool:
+    """Whether a polynomial takes too long to be multiplied out."""
+    return bool(sympy.count_ops(expr) > LARGE or _terms(expr) > FEW)
+
+
+def _terms(expr: Expr) -> int:
+    """How many terms an expression may have when it is multiplied out."""
+    if expr.is_Add:
+        return sum(map(_terms, expr.args))
+    if expr.is_Mul:
+        return math.prod(map(_terms, expr.args))
+    if expr.is_Pow and expr.exp.is_Integer:
+        terms, power = _terms(expr.base), abs(int(expr.exp))
+        return MANY + 1 if power > STEEP else math.comb(terms + power - 1, power)
+    return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sympy import (
     Add,
+    Dummy,
     Expr,
     Mul,
     Pow,
@@ -11,20 +12,23 @@ from sympy import (
     S,
     besseli,
     cosh,
+    cyclotomic_poly,
+    divisors,
     erf,
     erfc,
     exp,
+    expand_log,
     gamma,
     log,
     loggamma,
     sqrt,
+    tanh,
 )
 
 from symloss import atoms as a
 from symloss.algebra import cancels_to
 from symloss.index import Entry, Index, substitute
-from symloss.matching import negated
-from symloss.shapes.rows import take
+from symloss.matching import negated, take
 
 
 def find_sigmoid_power(node: Expr) -> Expr | None:
@@ -47,6 +51,54 @@ def find_sigmoid_power(node: Expr) -> Expr | None:
             if copies.is_Integer and 0 < copies <= power:
                 left = [arg for arg in node.args if arg is not top and arg is not factor]
                 return Mul(a.sigmoid(inner) ** copies, share ** (power - copies), *left)
+    return None
+
+
+def find_numbers(node: Expr) -> Expr | None:
+    """Logarithms and roots of numbers that add up to a simpler number."""
+    if not node.is_Add:
+        return None
+    own = [term for term in node.args if term.is_number and not term.is_Rational]
+    total = expand_log(Add(*own), force=True) if len(own) > 1 else S.Zero
+    if len(own) < 2 or len(Add.make_args(total)) >= len(own):
+        return None
+    return Add(total, *(term for term in node.args if term not in own))
+
+
+def find_complement_of_power(node: Expr) -> Expr | None:
+    """n - n (1 - x)^k as n x times the other factors of 1 - y^k, of which none but 1 + y has a real root."""
+    if not node.is_Add:
+        return None
+    for term in node.args:
+        number, power = term.as_coeff_Mul()
+        base, exponent = power.as_base_exp()
+        if not (exponent.is_Integer and 2 <= exponent <= 12 and base.is_Add and 1 in base.args):
+            continue
+        left = list(node.args)
+        left.remove(term)
+        if number.is_Rational and take(left, -number):
+            y, x = Dummy(), Add(*(-part for part in base.args if part != 1))
+            others = Mul(*(cyclotomic_poly(d, y).xreplace({y: base}) for d in divisors(exponent)[1:]))
+            return Add(-number * x * others, *left)
+    return None
+
+
+def find_sigmoid_difference(node: Expr) -> Expr | None:
+    """c sigmoid(x) - c sigmoid(-x) as c tanh(x/2), and 1 - 2 sigmoid(x) as -tanh(x/2)."""
+    if not node.is_Add:
+        return None
+    for term in node.args:
+        for share in Mul.make_args(term):
+            base = share.as_base_exp()[0]
+            if not isinstance(base, a.sigmoid):
+                continue
+            rest, inner = term / base, base.args[0]
+            left = list(node.args)
+            left.remove(term)
+            if take(left, -rest * a.sigmoid(negated(inner))):
+                return Add(rest * tanh(inner / 2), *left)
+            if rest.is_number and take(left, -rest / 2):
+                return Add(rest / 2 * tanh(inner / 2), *left)
     return None
 
 
@@ -118,14 +170,14 @@ def find_tilt(node: Expr) -> Expr | None:
 
 
 def find_log_of_product(node: Expr) -> Expr | None:
-    """log(c f(x)) for a function f whose own logarithm is an atom, and a positive c."""
+    """log(c f(x)^n) for a function f whose own logarithm is an atom, and a positive c."""
     if not isinstance(node, log):
         return None
     factors = Mul.make_args(node.args[0])
     for factor in factors:
         base, exponent = factor.as_base_exp() if not isinstance(factor, exp) else (factor, S.One)
         rest = Mul(*(other for other in factors if other is not factor))
-        if not exponent.is_Integer or not rest.is_positive:
+        if not (exponent.is_Integer or base.is_positive) or not rest.is_positive:
             continue
         if isinstance(base, a.erfc) and exponent == 1 and rest != 1:
             return a.log_half_erfc(base.args[0]) + (log(2 * rest) if rest != Rational(1, 2) else 0)
@@ -139,6 +191,8 @@ def _log_of_one(node: Expr) -> Expr | None:
     """log(f(x)) as an atom."""
     if isinstance(node, exp):
         return node.args[0]
+    if isinstance(node, a.sigmoid):
+        return -a.softplus(negated(node.args[0]))
     if isinstance(node, cosh):
         return a.logcosh(node.args[0])
     if isinstance(node, gamma) and node.args[0].is_positive:

@@ -20,7 +20,7 @@ from sympy.core.parameters import distribute
 
 from symloss import atoms as a
 from symloss.index import Entry, Index, Sum, substitute
-from symloss.matching import negated, unify
+from symloss.matching import negated, take, unify
 
 
 def find_softmax(node: Expr) -> Expr | None:
@@ -240,11 +240,3 @@ def _over(term: Expr, divisor: Expr) -> Expr:
             factors[place] = base ** (power - 1)
             return Mul(*factors)
     return term / divisor
-
-
-def take(args: list[Expr], part: Expr) -> bool:
-    """Remove `part` from the list, if it is there."""
-    if part in args:
-        args.remove(part)
-        return True
-    return False

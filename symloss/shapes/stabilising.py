@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sympy import (
+    Abs,
     Add,
     Expr,
     Integer,
@@ -10,12 +11,14 @@ from sympy import (
     Piecewise,
     S,
     floor,
+    sign,
 )
 
 from symloss import atoms as a
 from symloss.algebra import cancels_to, one_sign_fraction
 from symloss.index import Entry, Index, Sum, substitute
-from symloss.shapes.rows import complement, take
+from symloss.matching import take
+from symloss.shapes.rows import complement
 
 
 def find_log_over_complement(node: Expr) -> Expr | None:
@@ -220,9 +223,9 @@ def find_one_fraction(node: Expr) -> Expr | None:
 
 
 def _is_rational(term: Expr) -> bool:
-    """Whether a summand is made of inputs by + - * / alone (`ratio0` is a quotient)."""
+    """Whether a summand is made of inputs by + - * /, |x| and sign(x) alone (`ratio0` is a quotient)."""
     if isinstance(term, Entry) or term.is_number or (term.is_Symbol and not isinstance(term, Index)):
         return True
-    if isinstance(term, a.ratio0) or term.is_Add or term.is_Mul:
+    if isinstance(term, (a.ratio0, Abs, sign)) or term.is_Add or term.is_Mul:
         return all(_is_rational(arg) for arg in term.args)
     return bool(term.is_Pow and term.exp.is_Integer and _is_rational(term.base))
