@@ -94,7 +94,7 @@ def arguments(loss: Any, module: Any, entry: str, dtype: str) -> tuple[Any, ...]
 
 
 def compile_all(names: Sequence[str] = (), dtypes: Sequence[str] = tuple(DTYPES)) -> list[Code]:
-    """Compile and link kernels for all architectures, in a process of its own; all losses if none is named."""
+    """Kernels, compiled and linked for each architecture, in a process of its own; without names all."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(_compile_all, tuple(names), tuple(dtypes)).result()
 
@@ -116,8 +116,8 @@ def _codes(names: Sequence[str], dtypes: Sequence[str]) -> Iterator[Code]:
     for name in names or symloss_kernels.__all__:
         loss, module = getattr(symloss_kernels, name), import_module(f"symloss_kernels.cuda.{name}")
         for dtype, entry in itertools.product(dtypes, ENTRIES):
-            # What cuda.compile_ptx calls, which compiles anew for each architecture: types and LLVM's code are the
-            # same for all, and take three quarters of the time.
+            # What cuda.compile_ptx calls, which compiles anew for each architecture: types and LLVM's code
+            # are the same for all, and take three quarters of the time.
             library, _ = compiler._compile_pyfunc_with_fixup(
                 getattr(module, entry).py_func,
                 arguments(loss, module, entry, dtype),

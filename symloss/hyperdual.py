@@ -130,7 +130,9 @@ class Wide:
         high = function(self.hi)
         if not mp.isfinite(high) or not self.lo:
             return Wide(high)
-        return Wide(high, slope(self.hi) * self.lo)
+        rest = slope(self.hi) * self.lo
+        flags.lost |= bool(high) and abs(rest) > abs(high)  # the small part is too large for the first order
+        return Wide(high, rest)
 
 
 def _split(compute: Callable[[], Any]) -> tuple[Any, Any]:

@@ -246,7 +246,7 @@ class _Draw:
                     near = np.array([self.near(given, x) for x in near.ravel()], self.dtype).reshape(shape)
                 inputs[given.name] = near
             elif isinstance(given.domain, Interval) and given.domain.measure.is_finite:
-                inputs[given.name] = self._probabilities(shape)
+                inputs[given.name] = self._within(given, self._probabilities(shape))
             else:
                 kind = why if why in REAL_ROWS else "normal"
                 if relatives and self.rng.random() < 0.5:
@@ -282,6 +282,16 @@ class _Draw:
             p = np.where(np.arange(size) == self.rng.integers(size), 1 - tail, tail * p)
         with np.errstate(under="ignore"):
             return np.clip(np.nan_to_num(p), 0, 1).astype(self.dtype)
+
+    def _within(self, given: Input, x: np.ndarray) -> np.ndarray:
+        """Entries brought inside the domain: from an end that it leaves out by an ulp, others anywhere."""
+        low, high, _, _ = _bounds(given.domain)
+        inward = np.nextafter(x, self.dtype.type((low + high) / 2))
+        for place in np.ndindex(x.shape):
+            if not _inside(float(x[place]), given.domain):
+                moved = inward[place]
+                x[place] = moved if _inside(float(moved), given.domain) else self.moderate(given)
+        return x
 
     def _reals(self, kind: str, given: Input, shape: tuple[int, ...]) -> np.ndarray:
         """An array of reals that follows a pattern."""

@@ -57,8 +57,12 @@ def _saturating(
     apply = _elementary(function, slope)
 
     def safe(x: Any) -> Any:
+        x = make(x) if type(x) is int else x
         if type(x) is not Wide or not 1 < abs(x.hi) < INF:
-            return apply(x)
+            found = apply(x)
+            if type(found) is mpf and abs(x) < INF:  # how far it is from 1 is lost where it rounds to 1
+                flags.lost |= abs(abs(found) - 1) < mpf(2) ** (8 - mp.prec)
+            return found
         side = mp.sign(x.hi)
         return Wide(side, -side * rest(abs(x.hi))) + slope(x.hi) * x.lo
 

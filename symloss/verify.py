@@ -41,6 +41,10 @@ class Bounds(NamedTuple):
     mixed: float
 
 
+#: Numbers whose binary exponent is beyond this are told by it alone: their decimal one has too many digits.
+FAR = 10_000
+
+
 class Failure(NamedTuple):
     """A result that misses its bound."""
 
@@ -57,7 +61,9 @@ class Failure(NamedTuple):
 
     def __str__(self) -> str:
         error = f"{self.forward:.3g} ulp" if self.mixed is None else f"{self.mixed:.3g} ulp (mixed)"
-        got = f"{self.output} ({self.entry}) is {self.got!r} for {mp.nstr(self.exact, 20)}"
+        far = mp.isfinite(self.exact) and self.exact != 0 and abs(mp.mag(self.exact)) > FAR
+        exact = f"a number near 2^{mp.nstr(mpf(mp.mag(self.exact)), 3)}" if far else mp.nstr(self.exact, 20)
+        got = f"{self.output} ({self.entry}) is {self.got!r} for {exact}"
         return f"{got}: {error} at {self.where}"
 
 

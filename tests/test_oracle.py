@@ -453,3 +453,16 @@ def test_one_row_entry_of_a_thousand_is_quick():
     assert time.perf_counter() - start < 2.0
     z = point["logits"]
     assert math.isclose(float(got), np.exp(z[1]) / np.exp(z).sum(), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("x", [30.0, 500.0, 1e4])
+def test_one_less_what_a_function_saturates_at(x):
+    """1 - erf(500) begins with a hundred thousand nines; the asymptotic series says what is left."""
+    symbol = sympy.Symbol("x", real=True)
+    got = evaluate_expr(sympy.log(1 - sympy.erf(symbol)), {"x": x})
+    with mp.workdps(60):
+        series = sum((-1) ** k * mp.fac2(2 * k - 1) / (2 * mpf(x) ** 2) ** k for k in range(12))
+        wanted = -(mpf(x) ** 2) - mp.log(mpf(x) * mp.sqrt(mp.pi)) + mp.log(series)
+        assert abs(got - wanted) < mpf("1e-18") * abs(wanted)
+        tail = evaluate_expr(sympy.log(1 - sympy.tanh(symbol)), {"x": x})
+        assert abs(tail - (mp.log(2) - 2 * mpf(x))) < mpf("1e-20") * abs(tail)

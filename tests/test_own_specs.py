@@ -137,6 +137,55 @@ OWN = {
         def sigmoid_brier_cases(z: Prediction, y: Target.over(FiniteSet(0, 1))):
             return (exp(z) / (1 + exp(z)) - y)**2
         """,
+    "fair": """
+        @loss(reference="Fair 1974")
+        def fair(prediction: Prediction, target: Target, c: Positive = 1):
+            a = Abs(prediction - target) / c
+            return c**2 * (a - log(1 + a))
+        """,
+    "kl_estimate": """
+        @loss(reference="Schulman 2020, Approximating KL divergence")
+        def kl_estimate(log_p: Prediction, reference: Target):
+            d = reference - log_p
+            return exp(d) - d - 1
+        """,
+    "logistic_distance": """
+        @loss(reference="Steinwart & Christmann 2008, doi:10.1007/978-0-387-77242-4")
+        def logistic_distance(prediction: Prediction, target: Target):
+            r = prediction - target
+            return -log(4 * exp(r) / (1 + exp(r))**2)
+        """,
+    "mason": """
+        @loss(reference="Mason, Baxter, Bartlett & Frean 1999")
+        def mason(score: Prediction, target: Target):
+            return 1 - tanh(score * target)
+        """,
+    "biweight": """
+        @loss(reference="Beaton & Tukey 1974, doi:10.1080/00401706.1974.10489171")
+        def biweight(prediction: Prediction, target: Target, c: Positive = 4.685):
+            r = prediction - target
+            return Piecewise((c**2 / 6 * (1 - (1 - (r / c)**2)**3), Abs(r) <= c), (c**2 / 6, True))
+        """,
+    "prospect": """
+        @loss(reference="Ethayarajh et al. 2024, arXiv:2402.01306")
+        def prospect(reward: Prediction, divergence: Target, beta: Positive = 0.1):
+            return 1 - 1 / (1 + exp(-beta * (reward - divergence)))
+        """,
+    "percentage": """
+        @loss
+        def percentage(prediction: Prediction, target: Target, eps: Positive = 1):
+            return Abs(prediction - target) / Max(Abs(target), eps)
+        """,
+    "counts": """
+        @loss
+        def counts(mu: Prediction.over(Interval.open(0, oo)), y: Target.over(Interval(0, oo)), k: Positive = 1):
+            return -k * log(k / (k + mu)) - y * log(mu / (k + mu))
+        """,
+    "complementary": """
+        @loss
+        def complementary(eta: Prediction, y: Target.over(Interval(0, 1))):
+            return -(1 - y) * log(1 - (1 - exp(-exp(eta / 1000)))) - y * eta
+        """,
 }
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sympy import FiniteSet, Interval
 
+from symloss import catalog
 from symloss.catalog import standard
 from symloss.sampler import parameter_sets, points
 
@@ -17,6 +18,24 @@ def drawn(name, dtype, count=300, seed=0):
 
 def numbers(found, name):
     return np.concatenate([np.ravel(point.inputs[name]) for point in found])
+
+
+@BOTH
+@pytest.mark.parametrize("domain", ["Interval.open(0, 1)", "Interval.Lopen(0, 1)", "Interval(2, 3)", "Interval.open(-1, 1)"])
+def test_rows_stay_inside_any_bounded_domain(domain, dtype):
+    text = f"""
+from sympy import *
+from symloss.spec import *
+
+@loss
+def inside(p: Prediction["K"].over({domain}), q: Target["K"].over({domain})):
+    k = index("K")
+    return Sum((p[k] - q[k])**2, k)
+"""
+    loss = catalog.trace(catalog.load_text(text)["inside"])
+    for point in points(loss, dtype, 60, 0):
+        for given in loss.inputs:
+            assert all(x in given.domain for x in map(float, point.inputs[given.name].ravel()))
 
 
 @BOTH

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import sympy
 from mpmath import mp, mpf
-from sympy import FiniteSet, Interval, S, Symbol, oo
+from sympy import FiniteSet, Interval, S, Symbol, log, oo
 
 from symloss import catalog
 from symloss.catalog import standard
@@ -24,7 +24,7 @@ from symloss.oracle import Oracle
 from symloss.proofs import intervals
 from symloss.proofs.calculus import Undecided, cut, smoothness
 from symloss.proofs.growth import limit
-from symloss.proofs.signs import ANY, NEGATIVE, NOT_NEGATIVE, POSITIVE, Span, signs
+from symloss.proofs.signs import ANY, NEGATIVE, NOT_NEGATIVE, POSITIVE, Span, one_fraction, signs
 from symloss.traits import NAMES, REASONS, Trait, traits
 
 # Verdicts: `trait` is proved, `-trait` refuted, `?trait` unknown; what follows `=` is the value. All but the
@@ -733,3 +733,12 @@ def test_an_enclosure_is_never_narrower_than_the_rounding():
         assert third.low < mpf(1) / 3 < third.high
     cancelled = intervals.enclose(X - X / 3 - 2 * X / 3 + X * 0, {X: intervals.Enclosure(mpf(1), mpf(1))})
     assert cancelled.low <= 0 <= cancelled.high
+
+
+def test_what_takes_too_long_to_multiply_out_is_left_as_it_is():
+    """A temperature of 0.07 makes powers of 100, which no bound needs and no factoring ends."""
+    u, v, w = (Symbol(name, positive=True) for name in "uvw")
+    large = (1 + u + v + w) ** 40 - (u - v) ** 31
+    assert one_fraction(large) == large and one_fraction(log(large) + 1) == log(large) + 1
+    assert one_fraction(u**2 - 2 * u * v + v**2) == (u - v) ** 2
+    assert signs(large) == {-1, 0, 1}

@@ -32,7 +32,7 @@ _HYPERBOLIC = (sympy.tanh, sympy.sinh, sympy.cosh)
 #: Sums of more terms, multiplied out, aren't factored, and aren't taken for polynomials: it takes too long.
 MANY, FEW = 40_000, 400
 #: Higher powers count as so many terms.
-STEEP = 80
+STEEP = 48
 #: Larger expressions are not brought to one fraction: it takes too long. In operations.
 LARGE = 160
 
@@ -323,7 +323,7 @@ def _is_large(expr: Expr) -> bool:
 
 
 def _terms(expr: Expr) -> int:
-    """How many terms an expression may have when it is multiplied out."""
+    """How many terms an expression may have when it is multiplied out, inside functions too."""
     if expr.is_Add:
         return sum(map(_terms, expr.args))
     if expr.is_Mul:
@@ -331,4 +331,4 @@ def _terms(expr: Expr) -> int:
     if expr.is_Pow and expr.exp.is_Integer:
         terms, power = _terms(expr.base), abs(int(expr.exp))
         return MANY + 1 if power > STEEP else math.comb(terms + power - 1, power)
-    return 1
+    return max(map(_terms, expr.args), default=1)
