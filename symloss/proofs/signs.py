@@ -32,7 +32,7 @@ _HYPERBOLIC = (sympy.tanh, sympy.sinh, sympy.cosh)
 #: Sums of more terms, multiplied out, aren't factored, and aren't taken for polynomials: it takes too long.
 MANY, FEW = 40_000, 400
 #: Higher powers count as so many terms.
-STEEP = 48
+STEEP = 24
 #: Larger expressions are not brought to one fraction: it takes too long. In operations.
 LARGE = 160
 
