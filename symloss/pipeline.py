@@ -19,6 +19,7 @@ path for one spec file, `generate` for a catalog; nothing reaches back.
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -74,9 +75,11 @@ def build(catalog: Catalog, file: Path, targets: Sequence[str], package: str) ->
         except SymlossError as error:
             errors.append(SpecError(f"`{loss.name}`: {getattr(error, 'message', error)}", file, loss.line))
             continue
-        except Exception as error:
-            error.add_note(f"while the loss `{loss.name}` of {file} was generated")
-            raise
+        except Exception as error:  # costs the others nothing, and is told in full
+            told = "".join(traceback.format_exception(error)).rstrip()
+            said = "this is a mistake of symloss and not of the spec; please report it with these lines:"
+            errors.append(SpecError(f"`{loss.name}`: {said}\n{told}", file, loss.line))
+            continue
         files = {name: pack(made) for name, (made, _) in printed.items()}
         # Through JSON, so that a result that was kept and one that is fresh are the same to the last type.
         built.append(Built(loss.name, files, json.loads(json.dumps({n: e for n, (_, e) in printed.items()}))))
