@@ -82,7 +82,8 @@ def test_sizes_that_dont_fit(name, dtype):
     sizes = SIZES if has_rows else [(n, 1) for n in (1, 31, 33, 257)]
     for n, size in sizes if dtype == np.float32 else sizes[2:]:
         inputs = inputs_of(name, n, size, dtype)
-        for entry in ENTRIES:
+        # What has a value or a gradient alone is a part of what has both: it is tried at the sizes of odd rows.
+        for entry in ENTRIES if size not in (2, 1025) else ENTRIES[2:]:
             keywords = {"vector": vectors_of(name, inputs)} if entry == "hvp" else {}
             calls.append((entry, tuple(inputs), keywords))
             wanted.append(getattr(loss, entry)(*inputs, **keywords))

@@ -383,11 +383,16 @@ def _write(array, indices, value, adds, skip=False):
     if isinstance(array, tuple):  # the sums of one piece of the samples
         array, piece, is_first = array
         indices, adds = (piece, *indices[1:]), True
-        value = select(skip, 0.0, value) if np.any(skip) else value
         if not is_first and not any(map(is_lanes, indices)):
             return
+    else:
+        skip = False
     array, places, mask = _found(array, indices)
     value = _plain(value)
+    if np.any(skip):  # another thread may be adding to that entry: it is neither read nor written here
+        if mask is None:
+            return
+        mask = mask & np.logical_not(skip)
     if mask is None:
         array[places] = _stored(array, value) + (array[places] if adds else 0)
         return
