@@ -77,7 +77,7 @@ _SAY: dict[str, tuple[str, str]] = {
     "property": ("property", "性质"),
     "verdict": ("verdict", "结论"),
     "why": ("why", "依据"),
-    "library": ("library", "库"),
+    "peer": ("library", "库"),
     "name": ("name", "名称"),
     "difference": ("difference", "差别"),
     "loss": ("loss", "损失函数"),
