@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,3 +23,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
         del os.environ["SYMLOSS_CACHE"]
     else:
         os.environ["SYMLOSS_CACHE"] = before
+
+
+@pytest.fixture
+def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`tmp_path`, whose packages can be imported. They are forgotten afterwards, so that another test's
+    package of the same name, in another folder, isn't taken for this one's."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(tmp_path):
+            del sys.modules[name]

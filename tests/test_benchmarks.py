@@ -27,6 +27,9 @@ QUICK_PEERS = {"numpy": "numpy", "sklearn": "sklearn", "torch": "torch", "jax": 
 
 PEERS = {peer.key: peer for peer in peers.PEERS}
 
+#: Tests that look at the same run of the benchmark are run by the same worker.
+ONE_RUN = pytest.mark.xdist_group("benchmark")
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
@@ -49,6 +52,7 @@ def data(results):
     return json.loads((results / "cpu.json").read_text(encoding="utf-8"))
 
 
+@ONE_RUN
 def test_every_case_is_measured(data):
     cases = {(case["loss"], case["dtype"]) for case in data["cases"]}
     assert cases == {(name, dtype) for name in LOSSES for dtype in ("float32", "float64")}
@@ -60,6 +64,7 @@ def test_every_case_is_measured(data):
         assert case["ratios"][case["best_peer"]] == min(case["ratios"].values())
 
 
+@ONE_RUN
 def test_a_peer_takes_part_or_is_listed(data):
     installed = {key for key, module in QUICK_PEERS.items() if importlib.util.find_spec(module)}
     left_out = {entry["peer"] for entry in data["left_out"]}
@@ -72,6 +77,7 @@ def test_a_peer_takes_part_or_is_listed(data):
     }  # fmt: skip
 
 
+@ONE_RUN
 def test_the_machine_is_described(data):
     machine = data["machine"]
     assert machine["versions"]["numpy"] == np.__version__
@@ -82,6 +88,7 @@ def test_the_machine_is_described(data):
         assert speeds.keys() == timing.COPY_LOOPS.keys()
 
 
+@ONE_RUN
 def test_the_page_has_every_case_and_no_path(data, results):
     page = (results / "cpu.md").read_text(encoding="utf-8")
     for name in LOSSES:
@@ -93,6 +100,7 @@ def test_the_page_has_every_case_and_no_path(data, results):
         assert str(results.parent) not in text
 
 
+@ONE_RUN
 def test_the_plot_is_a_picture_of_every_loss(results, data, tmp_path):
     pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
     text = (results / "cpu.svg").read_text(encoding="utf-8")

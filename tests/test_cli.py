@@ -163,14 +163,13 @@ def test_show_of_an_unknown_loss_names_the_nearest():
     assert result.stdout == ""
 
 
-def test_generate_own_specs(specs, tmp_path, monkeypatch):
-    out = tmp_path / "my_losses"
+def test_generate_own_specs(specs, importable):
+    out = importable / "my_losses"
     result = run("generate", "--specs", specs, "--out", out, "--jobs", 1)
     assert result.exit_code == 0, result.output
     assert "1 losses, 1 of them derived anew" in result.stdout
     assert (out / "cpu" / "good.py").is_file()
-    assert (tmp_path / "my_losses_docs" / "en" / "losses" / "good.md").is_file()
-    monkeypatch.syspath_prepend(tmp_path)
+    assert (importable / "my_losses_docs" / "en" / "losses" / "good.md").is_file()
     import my_losses
 
     assert my_losses.good.value([3.0], [1.0]) == 4.0

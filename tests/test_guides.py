@@ -108,31 +108,24 @@ def check_session(text: str, names: dict[str, object], where: str) -> None:
 
 
 @EACH
-def test_what_a_guide_shows_works(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+def test_what_a_guide_shows_works(name, importable, monkeypatch):
+    monkeypatch.chdir(importable)
     names: dict[str, object] = {"__name__": "guide"}
-    before = set(sys.modules)
-    try:
-        for number, block in enumerate(blocks(TEXTS[name, "en"])):
-            if block.file:
-                file = tmp_path / block.file
-                file.parent.mkdir(exist_ok=True)
-                file.write_text(block.text, encoding="utf-8")
-            elif block.language == "console":
-                for command, expected in commands(block.text):
-                    printed = call(command, tmp_path)
-                    assert matches(expected, printed), (
-                        f"$ {command}\nprinted\n{printed}\ninstead of\n{expected}"
-                    )
-            elif block.language == "pycon":
-                check_session(block.text, names, f"{name}, block {number}")
-            else:
-                assert block.language == "sh", f"a block of {block.language!r} can't be run"
-    finally:
-        for module in sorted(set(sys.modules) - before):
-            if module.partition(".")[0] == "my_losses":  # another folder has another one
-                del sys.modules[module]
+    for number, block in enumerate(blocks(TEXTS[name, "en"])):
+        if block.file:
+            file = importable / block.file
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block.text, encoding="utf-8")
+        elif block.language == "console":
+            for command, expected in commands(block.text):
+                printed = call(command, importable)
+                assert matches(expected, printed), (
+                    f"$ {command}\nprinted\n{printed}\ninstead of\n{expected}"
+                )
+        elif block.language == "pycon":
+            check_session(block.text, names, f"{name}, block {number}")
+        else:
+            assert block.language == "sh", f"a block of {block.language!r} can't be run"
     assert len(blocks(TEXTS[name, "en"])) == TEXTS[name, "en"].count("\n```") // 2
 
 
