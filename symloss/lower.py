@@ -76,7 +76,7 @@ class _Lowering:
             # Outputs in their order, and then what the products after them are made of.
             made.sort(key=lambda part: part.name in self.products.factors)
             self.targets = [_Target(*part) for part in made]
-        outputs = {target.name for target in self.targets} | set(self.products.names)
+        outputs = {target.name for target in self.targets} | set(self.products.before)
         self.names = Names(self.loss, outputs, {primitive(e): n for e, n in derivation.names.items()})
         self.scratch: dict[str, tuple[str, ...]] = {}
         self.arrays: dict[Expr, str] = {}

@@ -135,7 +135,8 @@ class Matrix:
 class MatrixProduct:
     """The matrix `into` = left @ right, or into += left @ right if it `adds`, sample by sample.
 
-    `dims` are the dimensions of a matrix that isn't an output.
+    `dims` are the dimensions of a matrix that isn't an output. Where there is a matrix `less`, `right` is
+    `left` transposed, and `into` is the difference left @ left^T - less @ less^T.
     """
 
     into: str
@@ -143,6 +144,7 @@ class MatrixProduct:
     right: Matrix
     adds: bool = False
     dims: tuple[str, ...] = ()
+    less: Matrix | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from fractions import Fraction
 from functools import cache
 from importlib import import_module
 
@@ -147,6 +148,35 @@ def with_a_rest(a: Prediction["I", "D"], b: Target["J", "D"]):
     return Sum(Sum(a[i, d] * b[j, d] + a[i, d] ** 2, d) ** 2, i, j)
 
 
+# --- differences of Gram matrices ---------------------------------------------------------------------------------
+
+
+@loss(title="Two Gram matrices")
+def grams(a: Prediction["I", "D"], b: Target["I", "D"]):
+    return Sum((3 * Sum(a[i, d] * a[i_2, d], d) - 3 * Sum(b[i, d] * b[i_2, d], d)) ** 2, i, i_2)
+
+
+@loss(title="Two Gram matrices of columns, and one of them alone")
+def grams_of_columns(a: Prediction["D", "I"], b: Target["D", "I"]):
+    own, other = Sum(a[d, i] * a[d, i_2], d), Sum(b[d, i] * b[d, i_2], d)
+    return Sum((other - own) ** 2 + own**4, i, i_2)
+
+
+@loss(title="A sum of Gram matrices")
+def sum_of_grams(a: Prediction["I", "D"], b: Target["I", "D"]):
+    return Sum((Sum(a[i, d] * a[i_2, d], d) + Sum(b[i, d] * b[i_2, d], d)) ** 2, i, i_2)
+
+
+@loss(title="Gram matrices with different numbers before them")
+def unlike_grams(a: Prediction["I", "D"], b: Target["I", "D"]):
+    return Sum((2 * Sum(a[i, d] * a[i_2, d], d) - Sum(b[i, d] * b[i_2, d], d)) ** 2, i, i_2)
+
+
+@loss(title="One Gram matrix, and a product of two inputs")
+def gram_and_product(a: Prediction["I", "D"], b: Target["I", "D"]):
+    return Sum((Sum(a[i, d] * a[i_2, d], d) - Sum(a[i, d] * b[i_2, d], d)) ** 2, i, i_2)
+
+
 NOT_RECOGNISED = [same_rows, matrix_by_vector, labelled, between, other_order, three, of_functions, diagonal, with_a_rest]
 
 
@@ -187,6 +217,25 @@ def test_sums_that_are_no_products(spec):
     assert (found.before, found.after, found.factors) == ((), (), {})
     assert found == program(spec, found=False)
     assert not {"value", "value_and_grad"} & set(listed(printed(spec)))
+
+
+@pytest.mark.parametrize("spec", [grams, grams_of_columns], ids=of)
+def test_the_difference_of_two_gram_matrices_is_one_matrix(spec):
+    for entry in ("value", "value_and_grad", "hvp"):
+        found = [p for p in program(spec, entry).before if p.less]
+        assert len(found) == 1
+        (made,) = found
+        assert {made.left.array, made.less.array} == {"a", "b"}
+        assert made.left.transposed == made.less.transposed == (spec is grams_of_columns)
+        assert f"{made.left.array}_gram_less_{made.less.array}" == made.into
+        alone = {p.into for p in program(spec, entry).before if not p.less} - {"a_by_vector_a"}
+        assert alone == ({"a_by_a"} if spec is grams_of_columns else set())
+
+
+@pytest.mark.parametrize("spec", [sum_of_grams, unlike_grams, gram_and_product], ids=of)
+def test_what_is_no_difference_of_gram_matrices(spec):
+    found = program(spec).before
+    assert len(found) == 2 and not any(p.less for p in found)
 
 
 @pytest.mark.parametrize("spec", [case[0] for case in RECOGNISED], ids=of)
@@ -269,19 +318,20 @@ def multiplications(monkeypatch):
 
     def watched(spec):
         _, module = runtime_of(compiled(spec))
-        multiplied = module.multiplied
+        for name in ("multiplied", "gram_difference"):
+            made = getattr(module, name)
 
-        def count(left, right):
-            calls.append(left.shape)
-            return multiplied(left, right)
+            def count(left, right, made=made):
+                calls.append(left.shape)
+                return made(left, right)
 
-        monkeypatch.setattr(module, "multiplied", count)
+            monkeypatch.setattr(module, name, count)
         return calls
 
     return watched
 
 
-@pytest.mark.parametrize("spec", [case[0] for case in RECOGNISED], ids=of)
+@pytest.mark.parametrize("spec", [*(case[0] for case in RECOGNISED), grams, grams_of_columns], ids=of)
 def test_products_agree_with_loops(monkeypatch, multiplications, spec):
     """Sums of 7 terms, in an order of BLAS's own; the factors have them too."""
     calls = multiplications(spec)
@@ -432,6 +482,80 @@ def test_products_of_float32_are_as_good_as_their_factors(rows, terms, columns):
     assert made.dtype == np.float64
     assert np.max(np.abs(made - exact) / exact) <= terms * 2.0**-53
     same_bits(products.multiplied(left.astype(np.float64), right.astype(np.float64)), exact)
+
+
+def exact_difference(left, less):
+    """left @ left.T - less @ less.T in rational numbers."""
+    x, y = (np.vectorize(Fraction, otypes=[object])(matrix.astype(float)) for matrix in (left, less))
+    return x @ x.T - y @ y.T
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("distance", [1.0, 1e-3, 1e-6])
+def test_gram_matrices_that_are_close_keep_the_digits_of_their_difference(dtype, distance):
+    """Features above their target, so that no term has another sign: a sum of 100 terms, rounded some times each."""
+    rng = np.random.default_rng(3)
+    less = rng.uniform(0.5, 1.0, (4, 100)).astype(dtype)
+    left = (less * (1 + distance * rng.uniform(0.5, 1.0, less.shape))).astype(dtype)
+    exact = exact_difference(left, less)
+    made = products.gram_difference(left, less)
+    assert made.dtype == np.float64
+    error = [abs(Fraction(float(a)) - b) / b for a, b in zip(made.ravel(), exact.ravel(), strict=True)]
+    assert float(max(error)) <= 16 * np.finfo(dtype).eps
+
+
+#: Features and targets whose squares leave float32's range, or which vanish in part.
+HARD = {
+    "large": lambda x, y: (x * 2.0**80, y * 2.0**80),
+    "small": lambda x, y: (x * 2.0**-80, y * 2.0**-80),
+    "of all sizes": lambda x, y: (x * 2.0 ** np.arange(-40, 40, 10)[:, None], y * 2.0 ** np.arange(40, -40, -10)[:, None]),
+    "rows of zeros": lambda x, y: (x * (np.arange(8) % 3 > 0)[:, None], y * (np.arange(8) % 3 > 0)[:, None]),
+    "nothing in common": lambda x, y: (x * (np.arange(8)[:, None] == np.arange(64) % 8), 0 * y),
+    "the same": lambda x, y: (x, x),
+    "infinite": lambda x, y: (np.where(x > 0.99, np.inf, x), y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HARD)
+def test_float32_features_of_any_size_make_what_float64_makes(case):
+    rng = np.random.default_rng(4)
+    left, less = (a.astype(np.float32) for a in HARD[case](*rng.uniform(0.5, 1.0, (2, 8, 64))))
+    wide = [array.astype(np.float64) for array in (left, less)]
+    with np.errstate(all="ignore"):
+        made, expected = products.gram_difference(left, less), products.gram_difference(*wide)
+        # An entry's error is a part of that of the sum of its terms' sizes.
+        size = np.abs(wide[0] - wide[1]) @ np.abs(wide[0] + wide[1]).T
+        size = size + size.T
+        outputs = []
+        for factor in (expected, np.zeros_like(expected)):
+            narrow, full = np.empty_like(left), np.empty_like(wide[0])
+            products.add_product(factor, left, narrow, False)
+            products.add_product(factor, wide[0], full, False)
+            outputs.append((narrow, full, np.abs(factor) @ np.abs(wide[0])))
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(made[~finite], expected[~finite])
+    assert np.all(np.abs(made[finite] - expected[finite]) <= 8 * 2.0**-23 * size[finite])
+    for narrow, full, sizes in outputs:
+        with np.errstate(all="ignore"):
+            rounded = full.astype(np.float32)
+        finite = np.isfinite(rounded)
+        np.testing.assert_array_equal(narrow[~finite], rounded[~finite])
+        assert np.all(np.abs(narrow[finite] - full[finite]) <= 8 * 2.0**-23 * sizes[finite] + 8 * 2.0**-149)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_product_may_take_the_place_of_its_matrix_or_be_added(dtype):
+    rng = np.random.default_rng(6)
+    factor = rng.standard_normal((5, 5))
+    matrix = rng.standard_normal((5, 70_000)).astype(dtype)
+    apart = np.empty_like(matrix)
+    products.add_product(factor, matrix, apart, False)
+    added = np.ones_like(matrix)
+    products.add_product(factor, matrix, added, True)
+    np.testing.assert_allclose(added, 1 + apart, rtol=0, atol=64 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(apart, factor @ matrix, rtol=0, atol=64 * np.finfo(dtype).eps)
+    products.add_product(factor, matrix, matrix, False)
+    np.testing.assert_allclose(matrix, apart, rtol=0, atol=64 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -2,8 +2,11 @@
 # Don't edit: change those and generate again.
 """The matrix products of a loss, done by NumPy and so by the BLAS library that it has.
 
-All products are float64: a BLAS library adds in the matrices' own precision, in which a long sum loses digits and squares
-overflow. float32 matrices are widened a part at a time.
+A BLAS library adds in the matrices' own precision, so products of float32 matrices are taken in float64, widened a part
+at a time: a long sum would lose digits, and squares overflow. Two aren't, as they are what takes the time of a loss of
+feature maps. The difference of two Gram matrices is made of sums and differences, in parts that are added up in float64;
+and what it is multiplied by afterwards has short sums. They are taken in float32 unless numbers come near the ends of its
+range.
 """
 
 from __future__ import annotations
@@ -13,17 +16,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import FLOAT64, same_memory
+from ._arrays import FLOAT32, FLOAT64, same_memory
 
 #: How many numbers a part of a matrix has that is widened, or added to an output.
 PART = 1 << 16
+
+#: A sum of more terms than this is never taken in float32 alone.
+SHORT = 1024
+
+#: Entries of a matrix between these keep their digits in float32, and so do those of its product with another one but
+#: where that shows: as infinity.
+SMALL, LARGE = 2.0**-100, 2.0**100
 
 
 class Plan(NamedTuple):
     """The products around a kernel, as a generated module lists them.
 
     Attributes:
-        before: (name, dimensions, left, right) of each product that the kernel reads.
+        before: (name, dimensions, left, right, less) of each product that the kernel reads; less @ less.T is taken off
+            unless `less` is None.
         stored: the outputs that the kernel writes.
         factors: (name, dimensions) of each matrix that it writes for the products after it.
         after: (output, whether it adds, left, right) of each of these.
@@ -61,10 +72,13 @@ class Work:
     @np.errstate(all="ignore")  # infinities are results here, as in kernels
     def before(self) -> list[np.ndarray]:
         """The products that the kernel reads, in float64."""
-        for name, dims, left, right in self.plan.before:
+        for name, dims, left, right, less in self.plan.before:
             made = np.empty((self.count, *(self.sizes[dim] for dim in dims)))
             for sample in self.samples:
-                product = multiplied(self._matrix(left, sample), self._matrix(right, sample))
+                if less is None:
+                    product = multiplied(self._matrix(left, sample), self._matrix(right, sample))
+                else:
+                    product = gram_difference(self._matrix(left, sample), self._matrix(less, sample))
                 made[sample] = product.reshape(made.shape[1:])
             self.arrays[name] = made
         return [self.arrays[name] for name, *_ in self.plan.before]
@@ -86,15 +100,7 @@ class Work:
             for sample in self.samples:
                 factor, matrix = self._matrix(left, sample), self._matrix(right, sample)
                 output = self.arrays[name] if name in self.shared else self.arrays[name][sample]
-                target = output.reshape(len(factor), -1)
-                columns = _width(factor)
-                for start in range(0, matrix.shape[1], columns):
-                    part = slice(start, start + columns)
-                    product = factor @ matrix[:, part].astype(FLOAT64, copy=False)
-                    if name in self.shared or adds:
-                        target[:, part] += product
-                    else:
-                        target[:, part] = product
+                add_product(factor, matrix, output.reshape(len(factor), -1), name in self.shared or adds)
 
     def _matrix(self, given: tuple[str, int, bool], sample: int) -> np.ndarray:
         """One sample's array as a matrix."""
@@ -123,3 +129,60 @@ def multiplied(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         # Of a matrix and its own transpose NumPy has half of the product computed.
         total += columns @ (columns.T if is_square else right[part].astype(FLOAT64))
     return total
+
+
+def gram_difference(left: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """left @ left.T - less @ less.T as float64. Its error is relative to |left - less| @ |left + less|.T."""
+    if left.dtype == FLOAT32 and less.dtype == FLOAT32:
+        found = _of_halves(left, less, FLOAT32)
+        if _keeps_digits(found):
+            return found
+        # Rows of zeros have zeros beside those of all others.
+        used = np.flatnonzero(left.any(1) | less.any(1))
+        if len(used) < len(left) and _keeps_digits(found[np.ix_(used, used)]):
+            return found
+    return _of_halves(left, less, FLOAT64)
+
+
+def _of_halves(left: np.ndarray, less: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The symmetric part of (left - less) @ (left + less).T, its parts computed in one precision, and added in float64."""
+    total = np.zeros((len(left), len(left)))
+    terms = min(_width(total), SHORT)
+    for start in range(0, left.shape[1], terms):
+        part = slice(start, start + terms)
+        one, other = (matrix[:, part].astype(dtype, copy=False) for matrix in (left, less))
+        total += (one - other) @ (one + other).T
+    return (total + total.T) / 2
+
+
+def _keeps_digits(matrix: np.ndarray, zeros: bool = False) -> bool:
+    """Whether all entries are such that float32 arithmetic has lost none of their digits, nor will; zeros, if allowed."""
+    size = np.abs(matrix)
+    if zeros:
+        np.copyto(size, 1.0, where=size == 0.0)
+    return bool(size.size == 0 or (size.min() > SMALL and size.max() < LARGE))
+
+
+def add_product(factor: np.ndarray, matrix: np.ndarray, output: np.ndarray, adds: bool) -> None:
+    """Put factor @ matrix into `output`, or add it if it `adds`; `factor` is float64.
+
+    The output may be the matrix itself, in whose place the product is put.
+    """
+    used = factor
+    if matrix.dtype == FLOAT32 and output.dtype == FLOAT32 and len(matrix) <= SHORT and _keeps_digits(factor, zeros=True):
+        used = factor.astype(FLOAT32)
+    if used.dtype == matrix.dtype == output.dtype and not adds and not np.may_share_memory(matrix, output):
+        np.matmul(used, matrix, out=output)
+        if used is factor or np.isfinite(output.sum()):
+            return
+        used = factor
+    columns = _width(factor)
+    for start in range(0, matrix.shape[1], columns):
+        part = slice(start, start + columns)
+        product = used @ matrix[:, part].astype(used.dtype, copy=False)
+        if used is not factor and not np.isfinite(product.sum()):
+            product = factor @ matrix[:, part].astype(FLOAT64, copy=False)
+        if adds:
+            output[:, part] += product
+        else:
+            output[:, part] = product

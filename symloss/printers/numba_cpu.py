@@ -112,11 +112,12 @@ def import_lines(used: set[str], runtime: Mapping[str, frozenset[str]], package:
 def _products(program: Program) -> dict[str, list[str]]:
     """The matrix products around a kernel, as lists of tuples."""
 
-    def given(matrix: Matrix) -> tuple[str, int, bool]:
-        return (matrix.array, matrix.rows, matrix.transposed)
+    def given(matrix: Matrix | None) -> tuple[str, int, bool] | None:
+        return (matrix.array, matrix.rows, matrix.transposed) if matrix else None
 
     before = [
-        (product.into, product.dims, given(product.left), given(product.right)) for product in program.before
+        (product.into, product.dims, given(product.left), given(product.right), given(product.less))
+        for product in program.before
     ]
     after = [
         (product.into, product.adds, given(product.left), given(product.right)) for product in program.after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from symloss.printers.text import text
@@ -20,8 +21,11 @@ def outline(program: Program) -> Iterator[str]:
 
 
 def _product(product: MatrixProduct) -> str:
-    left, right = (f"{m.array}{'^T' if m.transposed else ''}" for m in (product.left, product.right))
-    return f"{product.into} {'+=' if product.adds else '='} {left} @ {right}"
+    pairs = [(product.left, product.right)]
+    if product.less:
+        pairs.append((product.less, replace(product.less, transposed=not product.less.transposed)))
+    made = [" @ ".join(f"{m.array}{'^T' if m.transposed else ''}" for m in pair) for pair in pairs]
+    return f"{product.into} {'+=' if product.adds else '='} {' - '.join(made)}"
 
 
 def _all(statements: Iterable[Statement]) -> Iterator[str]:

@@ -20,45 +20,46 @@ from .._memory import load, load_wide, put
 from .._runs import occupied, run, within
 from .._tiles import fetch, flush, tile_of
 
-# The matrix products around the kernels for long rows. Those "before" one, (name, dimensions, left, right), are made of
-# inputs for it to read; those "after" it, (output, whether it adds, left, right), of "factors" that it writes. A matrix
-# is (array, how many axes are rows, whether it is transposed); "stored" are the outputs that the kernel itself writes.
+# The matrix products around the kernels for long rows. Those "before" one, (name, dimensions, left, right, less), are
+# made of inputs for it to read; with `less`, less @ less.T is taken off. Those "after" it, (output, whether it adds,
+# left, right), are made of "factors" that it writes. A matrix is (array, how many axes are rows, whether it is
+# transposed); "stored" are the outputs that the kernel itself writes.
 PRODUCTS = {
     "value": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('target_features_by_target_features', ('C', 'C'), ('target_features', 1, False), ('target_features', 1, True))],
+        "before": [('features_gram_less_target_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('target_features', 1, False))],
         "stored": [],
         "factors": [],
         "after": [],
     },
     "grad": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('target_features_by_target_features', ('C', 'C'), ('target_features', 1, False), ('target_features', 1, True))],
+        "before": [('features_gram_less_target_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('target_features', 1, False))],
         "stored": [],
         "factors": [('grad_features_factor', ('C', 'C'))],
         "after": [('grad_features', False, ('grad_features_factor', 1, False), ('features', 1, False))],
     },
     "value_and_grad": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('target_features_by_target_features', ('C', 'C'), ('target_features', 1, False), ('target_features', 1, True))],
+        "before": [('features_gram_less_target_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('target_features', 1, False))],
         "stored": [],
         "factors": [('grad_features_factor', ('C', 'C'))],
         "after": [('grad_features', False, ('grad_features_factor', 1, False), ('features', 1, False))],
     },
     "grad_and_hess": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('target_features_by_target_features', ('C', 'C'), ('target_features', 1, False), ('target_features', 1, True))],
+        "before": [('features_gram_less_target_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('target_features', 1, False))],
         "stored": ['hess_features'],
         "factors": [('grad_features_factor', ('C', 'C'))],
         "after": [('grad_features', False, ('grad_features_factor', 1, False), ('features', 1, False))],
     },
     "hvp": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('target_features_by_target_features', ('C', 'C'), ('target_features', 1, False), ('target_features', 1, True)), ('features_by_vector_features', ('C', 'C'), ('features', 1, False), ('vector_features', 1, True))],
+        "before": [('features_by_vector_features', ('C', 'C'), ('features', 1, False), ('vector_features', 1, True), None), ('features_gram_less_target_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('target_features', 1, False))],
         "stored": [],
         "factors": [('hvp_features_factor', ('C', 'C')), ('hvp_features_factor_2', ('C', 'C'))],
-        "after": [('hvp_features', False, ('hvp_features_factor', 1, False), ('vector_features', 1, False)), ('hvp_features', True, ('hvp_features_factor_2', 1, False), ('features', 1, False))],
+        "after": [('hvp_features', False, ('hvp_features_factor', 1, False), ('features', 1, False)), ('hvp_features', True, ('hvp_features_factor_2', 1, False), ('vector_features', 1, False))],
     },
 }
 
 
 @kernel
-def value(samples, features, target_features, features_by_features, target_features_by_target_features, weight, values):
+def value(samples, features, target_features, features_gram_less_target_features, weight, values):
     """The sum of weight * loss over the samples; `values` takes each sample's."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -72,12 +73,10 @@ def value(samples, features, target_features, features_by_features, target_featu
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
-                target_features_by_target_features_c_c_2 = load(target_features_by_target_features, (sample, c, c_2), None)
-                difference = features_by_features_c_c_2 / (C * H * W) - target_features_by_target_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
+                features_gram_less_target_features_c_c_2 = load(features_gram_less_target_features, (sample, c, c_2), None)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(features_gram_less_target_features_c_c_2) * wide(features_gram_less_target_features_c_c_2), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
-        value = sum_square
+        value = sum_square / (C * C * H * H * W * W)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -85,7 +84,7 @@ def value(samples, features, target_features, features_by_features, target_featu
 
 
 @kernel
-def grad(samples, features, target_features, features_by_features, target_features_by_target_features, weight, mean_scale, grad_features_factor):
+def grad(samples, features, target_features, features_gram_less_target_features, weight, mean_scale, grad_features_factor):
     """The gradient of weight * loss, times `mean_scale`."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -97,13 +96,12 @@ def grad(samples, features, target_features, features_by_features, target_featur
         factor = sample_weight * mean_scale
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
-                target_features_by_target_features_c_2_c = load(target_features_by_target_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * (features_by_features_c_2_c / (C * H * W) - target_features_by_target_features_c_2_c / (C * H * W))), None)
+                features_gram_less_target_features_c_2_c = load(features_gram_less_target_features, (sample, c_2, c), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
 
 
 @kernel
-def value_and_grad(samples, features, target_features, features_by_features, target_features_by_target_features, weight, mean_scale, values, grad_features_factor):
+def value_and_grad(samples, features, target_features, features_gram_less_target_features, weight, mean_scale, values, grad_features_factor):
     """The sum of weight * loss, with each sample's in `values`, and its gradient."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -118,17 +116,14 @@ def value_and_grad(samples, features, target_features, features_by_features, tar
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
-                target_features_by_target_features_c_c_2 = load(target_features_by_target_features, (sample, c, c_2), None)
-                difference = features_by_features_c_c_2 / (C * H * W) - target_features_by_target_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
+                features_gram_less_target_features_c_c_2 = load(features_gram_less_target_features, (sample, c, c_2), None)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(features_gram_less_target_features_c_c_2) * wide(features_gram_less_target_features_c_c_2), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
-        value = sum_square
+        value = sum_square / (C * C * H * H * W * W)
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
-                target_features_by_target_features_c_2_c = load(target_features_by_target_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * (features_by_features_c_2_c / (C * H * W) - target_features_by_target_features_c_2_c / (C * H * W))), None)
+                features_gram_less_target_features_c_2_c = load(features_gram_less_target_features, (sample, c_2, c), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -136,7 +131,7 @@ def value_and_grad(samples, features, target_features, features_by_features, tar
 
 
 @kernel
-def grad_and_hess(samples, features, target_features, features_by_features, target_features_by_target_features, weight, mean_scale, hess_features, grad_features_factor):
+def grad_and_hess(samples, features, target_features, features_gram_less_target_features, weight, mean_scale, hess_features, grad_features_factor):
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -183,13 +178,12 @@ def grad_and_hess(samples, features, target_features, features_by_features, targ
                     put(hess_features, (sample, c, h, w), factor * (4.0 / (C * C * H * H * W * W) * features_c_h_w * features_c_h_w + 4.0 / (C * H * W) * (load_wide(all_sum_square, (c,), None) / (C * H * W) - load_wide(all_sum_square_2, (c,), None) / (C * H * W)) + 4.0 / (C * C * H * H * W * W) * load_wide(all_sum_square_3, (h, w), None)), None)
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                target_features_by_target_features_c_2_c = load_wide(target_features_by_target_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * (features_by_features_c_2_c / (C * H * W) - target_features_by_target_features_c_2_c / (C * H * W))), None)
+                features_gram_less_target_features_c_2_c = load_wide(features_gram_less_target_features, (sample, c_2, c), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
 
 
 @kernel
-def hvp(samples, features, target_features, vector_features, features_by_features, target_features_by_target_features, features_by_vector_features, weight, mean_scale, hvp_features_factor, hvp_features_factor_2):
+def hvp(samples, features, target_features, vector_features, features_by_vector_features, features_gram_less_target_features, weight, mean_scale, hvp_features_factor, hvp_features_factor_2):
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -201,12 +195,11 @@ def hvp(samples, features, target_features, vector_features, features_by_feature
         factor = sample_weight * mean_scale
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                target_features_by_target_features_c_2_c = load_wide(target_features_by_target_features, (sample, c_2, c), None)
-                put(hvp_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * (features_by_features_c_2_c / (C * H * W) - target_features_by_target_features_c_2_c / (C * H * W))), None)
                 features_by_vector_features_c_c_2 = load_wide(features_by_vector_features, (sample, c, c_2), None)
                 features_by_vector_features_c_2_c = load_wide(features_by_vector_features, (sample, c_2, c), None)
-                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * (features_by_vector_features_c_c_2 + features_by_vector_features_c_2_c)), None)
+                put(hvp_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * (features_by_vector_features_c_c_2 + features_by_vector_features_c_2_c)), None)
+                features_gram_less_target_features_c_2_c = load_wide(features_gram_less_target_features, (sample, c_2, c), None)
+                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
 
 
 @kernel

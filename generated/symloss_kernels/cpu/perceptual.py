@@ -21,45 +21,46 @@ from .._memory import load, load_wide, put
 from .._runs import occupied, run, within
 from .._tiles import fetch, flush, tile_of
 
-# The matrix products around the kernels for long rows. Those "before" one, (name, dimensions, left, right), are made of
-# inputs for it to read; those "after" it, (output, whether it adds, left, right), of "factors" that it writes. A matrix
-# is (array, how many axes are rows, whether it is transposed); "stored" are the outputs that the kernel itself writes.
+# The matrix products around the kernels for long rows. Those "before" one, (name, dimensions, left, right, less), are
+# made of inputs for it to read; with `less`, less @ less.T is taken off. Those "after" it, (output, whether it adds,
+# left, right), are made of "factors" that it writes. A matrix is (array, how many axes are rows, whether it is
+# transposed); "stored" are the outputs that the kernel itself writes.
 PRODUCTS = {
     "value": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('style_features_by_style_features', ('C', 'C'), ('style_features', 1, False), ('style_features', 1, True))],
+        "before": [('features_gram_less_style_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('style_features', 1, False))],
         "stored": [],
         "factors": [],
         "after": [],
     },
     "grad": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('style_features_by_style_features', ('C', 'C'), ('style_features', 1, False), ('style_features', 1, True))],
+        "before": [('features_gram_less_style_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('style_features', 1, False))],
         "stored": ['grad_features'],
         "factors": [('grad_features_factor', ('C', 'C'))],
         "after": [('grad_features', True, ('grad_features_factor', 1, False), ('features', 1, False))],
     },
     "value_and_grad": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('style_features_by_style_features', ('C', 'C'), ('style_features', 1, False), ('style_features', 1, True))],
+        "before": [('features_gram_less_style_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('style_features', 1, False))],
         "stored": ['grad_features'],
         "factors": [('grad_features_factor', ('C', 'C'))],
         "after": [('grad_features', True, ('grad_features_factor', 1, False), ('features', 1, False))],
     },
     "grad_and_hess": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('style_features_by_style_features', ('C', 'C'), ('style_features', 1, False), ('style_features', 1, True))],
+        "before": [('features_gram_less_style_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('style_features', 1, False))],
         "stored": ['grad_features', 'hess_features'],
         "factors": [('grad_features_factor', ('C', 'C'))],
         "after": [('grad_features', True, ('grad_features_factor', 1, False), ('features', 1, False))],
     },
     "hvp": {
-        "before": [('features_by_features', ('C', 'C'), ('features', 1, False), ('features', 1, True)), ('style_features_by_style_features', ('C', 'C'), ('style_features', 1, False), ('style_features', 1, True)), ('features_by_vector_features', ('C', 'C'), ('features', 1, False), ('vector_features', 1, True))],
+        "before": [('features_by_vector_features', ('C', 'C'), ('features', 1, False), ('vector_features', 1, True), None), ('features_gram_less_style_features', ('C', 'C'), ('features', 1, False), ('features', 1, True), ('style_features', 1, False))],
         "stored": ['hvp_features'],
         "factors": [('hvp_features_factor', ('C', 'C')), ('hvp_features_factor_2', ('C', 'C'))],
-        "after": [('hvp_features', True, ('hvp_features_factor', 1, False), ('vector_features', 1, False)), ('hvp_features', True, ('hvp_features_factor_2', 1, False), ('features', 1, False))],
+        "after": [('hvp_features', True, ('hvp_features_factor', 1, False), ('features', 1, False)), ('hvp_features', True, ('hvp_features_factor_2', 1, False), ('vector_features', 1, False))],
     },
 }
 
 
 @kernel
-def value(samples, features, content_features, style_features, content_weight, style_weight, features_by_features, style_features_by_style_features, weight, values):
+def value(samples, features, content_features, style_features, content_weight, style_weight, features_gram_less_style_features, weight, values):
     """The sum of weight * loss over the samples; `values` takes each sample's."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -73,10 +74,8 @@ def value(samples, features, content_features, style_features, content_weight, s
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
-                style_features_by_style_features_c_c_2 = load(style_features_by_style_features, (sample, c, c_2), None)
-                difference = features_by_features_c_c_2 / (C * H * W) - style_features_by_style_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
+                features_gram_less_style_features_c_c_2 = load(features_gram_less_style_features, (sample, c, c_2), None)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(features_gram_less_style_features_c_c_2) * wide(features_gram_less_style_features_c_c_2), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         sum_square_2, sum_square_2_carry = 0.0, 0.0
         for c in range(C):
@@ -85,10 +84,10 @@ def value(samples, features, content_features, style_features, content_weight, s
                     w = run(w_start, W)
                     content_features_c_h_w = load(content_features, (sample, c, h, w), None)
                     features_c_h_w = load(features, (sample, c, h, w), None)
-                    difference_2 = features_c_h_w - content_features_c_h_w
-                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, wide(difference_2) * wide(difference_2), 0.0), features)
+                    difference = features_c_h_w - content_features_c_h_w
+                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, wide(difference) * wide(difference), 0.0), features)
         sum_square_2 = sum_of(finish(sum_square_2, sum_square_2_carry))
-        value = style_weight * sum_square + content_weight / (C * H * W) * sum_square_2
+        value = content_weight / (C * H * W) * sum_square_2 + style_weight / (C * C * H * H * W * W) * sum_square
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -96,7 +95,7 @@ def value(samples, features, content_features, style_features, content_weight, s
 
 
 @kernel
-def grad(samples, features, content_features, style_features, content_weight, style_weight, features_by_features, style_features_by_style_features, weight, mean_scale, grad_features, grad_features_factor):
+def grad(samples, features, content_features, style_features, content_weight, style_weight, features_gram_less_style_features, weight, mean_scale, grad_features, grad_features_factor):
     """The gradient of weight * loss, times `mean_scale`."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -115,13 +114,12 @@ def grad(samples, features, content_features, style_features, content_weight, st
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w)), None)
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
-                style_features_by_style_features_c_2_c = load(style_features_by_style_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * style_weight * (features_by_features_c_2_c / (C * H * W) - style_features_by_style_features_c_2_c / (C * H * W))), None)
+                features_gram_less_style_features_c_2_c = load(features_gram_less_style_features, (sample, c_2, c), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
 
 
 @kernel
-def value_and_grad(samples, features, content_features, style_features, content_weight, style_weight, features_by_features, style_features_by_style_features, weight, mean_scale, values, grad_features, grad_features_factor):
+def value_and_grad(samples, features, content_features, style_features, content_weight, style_weight, features_gram_less_style_features, weight, mean_scale, values, grad_features, grad_features_factor):
     """The sum of weight * loss, with each sample's in `values`, and its gradient."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -136,10 +134,8 @@ def value_and_grad(samples, features, content_features, style_features, content_
         for c in range(C):
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
-                features_by_features_c_c_2 = load(features_by_features, (sample, c, c_2), None)
-                style_features_by_style_features_c_c_2 = load(style_features_by_style_features, (sample, c, c_2), None)
-                difference = features_by_features_c_c_2 / (C * H * W) - style_features_by_style_features_c_c_2 / (C * H * W)
-                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(difference) * wide(difference), 0.0), features)
+                features_gram_less_style_features_c_c_2 = load(features_gram_less_style_features, (sample, c, c_2), None)
+                sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(features_gram_less_style_features_c_c_2) * wide(features_gram_less_style_features_c_c_2), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         sum_square_2, sum_square_2_carry = 0.0, 0.0
         for c in range(C):
@@ -148,16 +144,15 @@ def value_and_grad(samples, features, content_features, style_features, content_
                     w = run(w_start, W)
                     content_features_c_h_w = load(content_features, (sample, c, h, w), None)
                     features_c_h_w = load(features, (sample, c, h, w), None)
-                    difference_2 = features_c_h_w - content_features_c_h_w
+                    difference = features_c_h_w - content_features_c_h_w
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w)), None)
-                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, wide(difference_2) * wide(difference_2), 0.0), features)
+                    sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, wide(difference) * wide(difference), 0.0), features)
         sum_square_2 = sum_of(finish(sum_square_2, sum_square_2_carry))
-        value = style_weight * sum_square + content_weight / (C * H * W) * sum_square_2
+        value = content_weight / (C * H * W) * sum_square_2 + style_weight / (C * C * H * H * W * W) * sum_square
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load(features_by_features, (sample, c_2, c), None)
-                style_features_by_style_features_c_2_c = load(style_features_by_style_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * style_weight * (features_by_features_c_2_c / (C * H * W) - style_features_by_style_features_c_2_c / (C * H * W))), None)
+                features_gram_less_style_features_c_2_c = load(features_gram_less_style_features, (sample, c_2, c), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -165,7 +160,7 @@ def value_and_grad(samples, features, content_features, style_features, content_
 
 
 @kernel
-def grad_and_hess(samples, features, content_features, style_features, content_weight, style_weight, features_by_features, style_features_by_style_features, weight, mean_scale, grad_features, hess_features, grad_features_factor):
+def grad_and_hess(samples, features, content_features, style_features, content_weight, style_weight, features_gram_less_style_features, weight, mean_scale, grad_features, hess_features, grad_features_factor):
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -215,13 +210,12 @@ def grad_and_hess(samples, features, content_features, style_features, content_w
                     put(hess_features, (sample, c, h, w), factor * (ratio + 4.0 / (C * C * H * H * W * W) * style_weight * features_c_h_w * features_c_h_w + 4.0 / (C * H * W) * style_weight * (load_wide(all_sum_square, (c,), None) / (C * H * W) - load_wide(all_sum_square_2, (c,), None) / (C * H * W)) + 4.0 / (C * C * H * H * W * W) * style_weight * load_wide(all_sum_square_3, (h, w), None)), None)
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                style_features_by_style_features_c_2_c = load_wide(style_features_by_style_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * style_weight * (features_by_features_c_2_c / (C * H * W) - style_features_by_style_features_c_2_c / (C * H * W))), None)
+                features_gram_less_style_features_c_2_c = load_wide(features_gram_less_style_features, (sample, c_2, c), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
 
 
 @kernel
-def hvp(samples, features, content_features, style_features, content_weight, style_weight, vector_features, features_by_features, style_features_by_style_features, features_by_vector_features, weight, mean_scale, hvp_features, hvp_features_factor, hvp_features_factor_2):
+def hvp(samples, features, content_features, style_features, content_weight, style_weight, vector_features, features_by_vector_features, features_gram_less_style_features, weight, mean_scale, hvp_features, hvp_features_factor, hvp_features_factor_2):
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     C = features.shape[-3]
     H = features.shape[-2]
@@ -239,12 +233,11 @@ def hvp(samples, features, content_features, style_features, content_weight, sty
                     put(hvp_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * vector_features_c_h_w), None)
         for c in range(C):
             for c_2 in range(C):
-                features_by_features_c_2_c = load_wide(features_by_features, (sample, c_2, c), None)
-                style_features_by_style_features_c_2_c = load_wide(style_features_by_style_features, (sample, c_2, c), None)
-                put(hvp_features_factor, (sample, c, c_2), factor * (4.0 / (C * H * W) * style_weight * (features_by_features_c_2_c / (C * H * W) - style_features_by_style_features_c_2_c / (C * H * W))), None)
                 features_by_vector_features_c_c_2 = load_wide(features_by_vector_features, (sample, c, c_2), None)
                 features_by_vector_features_c_2_c = load_wide(features_by_vector_features, (sample, c_2, c), None)
-                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * (features_by_vector_features_c_c_2 + features_by_vector_features_c_2_c)), None)
+                put(hvp_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * (features_by_vector_features_c_c_2 + features_by_vector_features_c_2_c)), None)
+                features_gram_less_style_features_c_2_c = load_wide(features_gram_less_style_features, (sample, c_2, c), None)
+                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
 
 
 @kernel
