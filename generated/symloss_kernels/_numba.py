@@ -18,7 +18,7 @@ from numba.extending import intrinsic, models, overload, register_model
 ir = cgutils.ir  # llvmlite's, which is Numba's own way to write instructions
 
 __all__ = [
-    "AVX512", "FMA", "LANES", "OPERATIONS", "AbstractTemplate", "Conversion", "call", "cgutils", "function", "infer_global",
+    "AVX512", "FMA", "LANES", "OPERATIONS", "RECIPROCALS", "AbstractTemplate", "Conversion", "call", "cgutils", "function", "infer_global",
     "intrinsic", "ir", "kernel", "lower_builtin", "lower_cast", "models", "operation", "overload", "register_model", "scalar",
     "signature", "types",
 ]
@@ -28,6 +28,8 @@ FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else conf
 AVX512 = FEATURES >= {"+avx512f", "+avx512dq", "+avx512vl", "+avx512bw"}
 #: Whether x y + z is one instruction that rounds once.
 FMA = "+fma" in FEATURES
+#: Whether a product with a reciprocal, and what it lacks, is faster than a division.
+RECIPROCALS = FMA
 #: Numbers computed at once. A chain of dependent instructions leaves most of a processor idle; two registers of
 #: float32, or four of float64, beside each other fill it, and more would not stay in registers.
 LANES = 32 if AVX512 else 16 if "+avx2" in FEATURES else 8
