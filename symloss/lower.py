@@ -16,6 +16,7 @@ from sympy.core.parameters import distribute
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanFunction
 
+from symloss.apart import Apart, set_apart, sums_apart
 from symloss.derive import Derivation, Output
 from symloss.index import Binder, Entry, Index, Max, Min, Product, Size, Sum, substitute
 from symloss.primitive import ArgMax, primitive
@@ -68,7 +69,8 @@ class _Lowering:
         self.loss, self.entry = derivation.loss, entry
         chosen = [output for output in derivation.outputs if output.kind in ENTRIES[entry]]
         self.targets = [
-            _Target(o.name, o.indices, separated(primitive(o.expr))) for o in _in_order(chosen, entry)
+            _Target(o.name, o.indices, sums_apart(separated(primitive(o.expr))))
+            for o in _in_order(chosen, entry)
         ]
         self.products = Products(self.loss)
         if products:
@@ -127,14 +129,25 @@ class _Lowering:
         """Targets without a common branch: numbers first, then one loop for each set of indices."""
         dense: list[_Target] = []
         updates: list[tuple[_Target, dict[Index, Expr]]] = []
+        single: list[tuple[_Target, Apart]] = []
         for target in targets:
             rest, cases = _split_updates(target)
+            if not cases and len(rest.indices) == 1 and (found := set_apart(rest.expr, *rest.indices)):
+                rest = _Target(rest.name, rest.indices, found.others, Eq(*rest.indices, found.place))
+                single.append((rest, found))
             if rest.expr == 0 and cases:
                 self.sparse[target.name] = None
             else:
                 dense.append(rest)
             updates += [(_Target(target.name, target.indices, hit), where) for hit, where in cases]
-        self._prepare(scope, [t.expr for t in dense] + [t.expr for t, _ in updates])
+        exprs = [t.expr for t in dense] + [t.expr for t, _ in updates]
+        self._prepare(scope, [*exprs, *(part for _, found in single for part in (found.own, found.place))])
+        # Before a loop writes over what they are made of: an output may lie over an input.
+        scope.shared.update(occurrences([found.own for _, found in single]))
+        stores = []
+        for target, found in single:
+            value = scope.look_up(found.own) or self._use_named(found.own, scope)
+            stores.append(Store(target.name, (self._use(found.place, scope),), value))
         numbers = [t for t in dense if not t.indices]
         scope.shared.update(occurrences([t.expr for t in numbers]))
         for target in numbers:
@@ -145,6 +158,7 @@ class _Lowering:
                 groups.setdefault(tuple(i.dim for i in target.indices), []).append(target)
         for group in groups.values():
             self._loop(scope, group[0].indices, group, {})
+        scope.statements += stores
         for target, where in updates:
             free = tuple(i for i in target.indices if i not in where)
             self._loop(scope, free, [target], where)

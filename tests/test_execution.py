@@ -474,19 +474,28 @@ def rows(name: str, n: int, size: int, dtype) -> tuple[list[np.ndarray], dict]:
 #: matrices are nearly equal these are large beside their difference.
 NEAR = {np.float32: 2, np.float64: 8}
 NEAR_PRODUCTS = {np.float32: 2, np.float64: 256}
+#: A gradient of float32 arithmetic that is the difference of two shares of 1, of which each is rounded.
+OF_SHARES = ["soft_target_cross_entropy"]
 
 
 def ulps(name: str, dtype) -> int:
     return (NEAR_PRODUCTS if hasattr(import_module(f"symloss_kernels.cpu.{name}"), "PRODUCTS") else NEAR)[dtype]
 
 
-def assert_near(found, expected, most: float, what: str) -> None:
-    """Equal within some ulp of the largest number of the same sample; NaN and infinities in the same places."""
+def assert_near(found, expected, most: float, what: str, terms: float = 0.0) -> None:
+    """Equal within some ulp of the largest number of the same sample; NaN and infinities in the same places.
+
+    Args:
+        found, expected: results, of which nested ones are compared one by one.
+        most: the number of ulp.
+        what: what is compared.
+        terms: how large the numbers are that results are differences of.
+    """
     for a, b in zip(flat(found), flat(expected), strict=True):
         a, b = np.atleast_1d(a), np.atleast_1d(b)
         eps = np.finfo(b.dtype).eps
         with np.errstate(invalid="ignore"):
-            largest = np.max(np.abs(b), axis=tuple(range(1, b.ndim)), keepdims=True, initial=0.0, where=np.isfinite(b))
+            largest = np.max(np.abs(b), axis=tuple(range(1, b.ndim)), keepdims=True, initial=terms, where=np.isfinite(b))
             near = np.abs(a - b) <= most * eps * largest
         missed = ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
         assert not np.any(missed), (what, a[missed], b[missed])
@@ -505,7 +514,8 @@ def test_samples_in_lanes_and_entries_in_lanes_agree(monkeypatch, name, dtype):
                 for narrow in (0, 10**9):
                     monkeypatch.setattr(runtime, "NARROW", narrow)
                     found.append(getattr(sk, name).value_and_grad(*inputs, reduction="none", **parameters, **keywords))
-                assert_near(*found, ulps(name, dtype), f"{n} rows of {size}")
+                terms = 1.0 if name in OF_SHARES and dtype is np.float32 else 0.0
+                assert_near(*found, ulps(name, dtype), f"{n} rows of {size}", terms)
 
 
 @every(ROWS)

@@ -492,8 +492,9 @@ def exact_difference(left, less):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("distance", [1.0, 1e-3, 1e-6])
-def test_gram_matrices_that_are_close_keep_the_digits_of_their_difference(dtype, distance):
+def test_gram_matrices_that_are_close_keep_the_digits_of_their_difference(monkeypatch, dtype, distance):
     """Features above their target, so that no term has another sign: a sum of 100 terms, rounded some times each."""
+    monkeypatch.setattr(products, "PART", 256)
     rng = np.random.default_rng(3)
     less = rng.uniform(0.5, 1.0, (4, 100)).astype(dtype)
     left = (less * (1 + distance * rng.uniform(0.5, 1.0, less.shape))).astype(dtype)
@@ -517,7 +518,8 @@ HARD = {
 
 
 @pytest.mark.parametrize("case", HARD)
-def test_float32_features_of_any_size_make_what_float64_makes(case):
+def test_float32_features_of_any_size_make_what_float64_makes(monkeypatch, case):
+    monkeypatch.setattr(products, "PART", 256)  # smaller matrices are widened anyway
     rng = np.random.default_rng(4)
     left, less = (a.astype(np.float32) for a in HARD[case](*rng.uniform(0.5, 1.0, (2, 8, 64))))
     wide = [array.astype(np.float64) for array in (left, less)]

@@ -336,9 +336,9 @@ def _quotient_type(a, b):
 def _by_scalar(context, builder, sig, args):
     """Lanes by a scalar, with its reciprocal: loops compute that once, where a division takes 10 times as long.
 
-    What the product lacks is added, so that the quotient is rounded as a division rounds it, but for a few in a million
-    that are one ulp off. Where the reciprocal comes near the ends of its range, it is a division. Infinity and NaN have
-    nothing to add.
+    What the product lacks is added, which gives the quotient as a division rounds it, but that of numbers next to the
+    smallest there are it may be one ulp off. Where the reciprocal comes near the ends of its range, it is a division.
+    Infinity and NaN have nothing to add.
     """
     x, y = args
     item = y.type

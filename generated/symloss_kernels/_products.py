@@ -18,7 +18,7 @@ import numpy as np
 
 from ._arrays import FLOAT32, FLOAT64, same_memory
 
-#: How many numbers a part of a matrix has that is widened, or added to an output.
+#: How many numbers a part of a matrix has that is widened, or added to an output. Smaller matrices are always widened.
 PART = 1 << 16
 
 #: A sum of more terms than this is never taken in float32 alone.
@@ -133,7 +133,7 @@ def multiplied(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def gram_difference(left: np.ndarray, less: np.ndarray) -> np.ndarray:
     """left @ left.T - less @ less.T as float64. Its error is relative to |left - less| @ |left + less|.T."""
-    if left.dtype == FLOAT32 and less.dtype == FLOAT32:
+    if left.dtype == FLOAT32 and less.dtype == FLOAT32 and left.size >= PART:
         found = _of_halves(left, less, FLOAT32)
         if _keeps_digits(found):
             return found
@@ -169,8 +169,9 @@ def add_product(factor: np.ndarray, matrix: np.ndarray, output: np.ndarray, adds
     The output may be the matrix itself, in whose place the product is put.
     """
     used = factor
-    if matrix.dtype == FLOAT32 and output.dtype == FLOAT32 and len(matrix) <= SHORT and _keeps_digits(factor, zeros=True):
-        used = factor.astype(FLOAT32)
+    if matrix.dtype == FLOAT32 and output.dtype == FLOAT32 and matrix.size >= PART and len(matrix) <= SHORT:
+        if _keeps_digits(factor, zeros=True):
+            used = factor.astype(FLOAT32)
     if used.dtype == matrix.dtype == output.dtype and not adds and not np.may_share_memory(matrix, output):
         np.matmul(used, matrix, out=output)
         if used is factor or np.isfinite(output.sum()):
