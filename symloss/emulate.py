@@ -267,6 +267,9 @@ _LANES = {
     "shift": lambda x, m: _select(x == m, 0.0, x - m),
     "times0": _times0,
     "ratio0": _ratio0,
+    "ratio0_over": _ratio0,
+    "divisor": lambda y: y,
+    "over": operator.truediv,
     "larger": lambda x, y: _select((x > y) | (x != x), x, y),
     "smaller": lambda x, y: _select((x < y) | (x != x), x, y),
 }

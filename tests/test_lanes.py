@@ -11,12 +11,14 @@ from symloss_kernels._lanes import (
     LANES,
     any_lane,
     copysign,
+    divisor,
     first_max,
     floor,
     fma,
     max_of,
     min_of,
     opposite,
+    over,
     product_of,
     rint,
     select,
@@ -215,6 +217,43 @@ def test_a_scalar_divided_by_itself_is_one(dtype):
     out = np.empty_like(x)
     divide_each(x, y, out)
     assert np.all(out == 1)
+
+
+@compiled
+def divide_each_by_lanes(x, y, out):
+    for row in range(len(y)):
+        place = (row, run(0, LANES))
+        by = divisor(load(y, place, None))
+        put(out, place, over(load(x, place, None), by), None)
+
+
+@BOTH
+def test_lanes_by_a_divisor_are_what_a_division_gives(dtype):
+    """Lanes whose reciprocals are all usual numbers take the product, and others the division: no result shows which."""
+    pairs = list(divisions(dtype, 4000))
+    x = np.array([x for x, _ in pairs])
+    y = np.repeat(np.array([y for _, y in pairs])[:, None], LANES, 1)
+    with np.errstate(over="ignore"):
+        y[::3] *= np.linspace(0.5, 3, LANES, dtype=dtype)
+    y[1::7, 5] = np.inf
+    out, near = np.empty_like(x), np.abs(x) < np.finfo(dtype).tiny * 2.0 ** (np.finfo(dtype).nmant + 1)
+    divide_each_by_lanes(x, y, out)
+    with np.errstate(all="ignore"):
+        expected = x / y
+    np.testing.assert_array_equal(np.signbit(out), np.signbit(expected))
+    np.testing.assert_array_equal(out[~near], expected[~near])
+    finite = near & np.isfinite(expected)
+    assert np.all(np.abs(out[finite] - expected[finite]) <= np.spacing(np.abs(expected[finite])))
+
+
+def test_a_divisor_meets_numbers_of_another_precision():
+    x, y = numbers(np.float64), numbers(np.float32, 1)
+    with np.errstate(all="ignore"):
+        same(apply(lambda a, b: over(a, divisor(b)), x, y), x / y)
+        same(apply(lambda a, b: over(a, divisor(b)), y, x), y / x)
+        same(apply(lambda a: over(1.0, divisor(a)), x), 1.0 / x)
+        same(apply(lambda a: over(1.0, divisor(a)), y), np.float32(1) / y)
+    assert compiled(lambda x, y: over(x, divisor(y)))(1.0, 3.0) == 1.0 / 3.0
 
 
 def test_places_beyond_the_precision_of_floats_stay_exact():

@@ -20,7 +20,7 @@ from mpmath import mp, mpf
 from numba import njit
 from symloss_kernels import _math as functions
 from symloss_kernels._coefficients import ROOT
-from symloss_kernels._lanes import LANES, sum_of
+from symloss_kernels._lanes import LANES, divisor, sum_of
 from symloss_kernels._memory import load, put
 from symloss_kernels._runs import run, within
 
@@ -436,6 +436,28 @@ def test_lanes_of_two_numbers(name):
         assert np.max(np.abs(got[fine] - exact[fine]) / step) <= bound
 
 
+@njit(error_model="numpy")
+def quotients(x, y, out):
+    by = divisor(load(y, (run(0, LANES),), None))
+    put(out, (run(0, LANES),), functions.ratio0_over(load(x, (run(0, LANES),), None), by), None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quotients_of_a_divisor_have_the_edges_of_ratio0(dtype):
+    given, wanted = next(case[1:] for case in EDGES if case[0] == "ratio0")
+    pairs = [*given, (0.0, 3.0), (-0.0, 3.0), (7.0, 3.0)]
+    for usual in (False, True):  # one lane that isn't makes all of them be divided
+        kept = [(x, y) for x, y in pairs if not usual or (np.isfinite(y) and y != 0)]
+        x, y = (np.resize(np.array(part, dtype), LANES) for part in zip(*kept, strict=True))
+        out = np.empty_like(x)
+        quotients(x, y, out)
+        with np.errstate(all="ignore"):
+            expected = np.where((x == 0) & (y == y), 0, x / y)
+        np.testing.assert_array_equal(out, expected)
+        if not usual:
+            np.testing.assert_array_equal(out[: len(wanted)], wanted)
+
+
 def test_lanes_of_log_ratio():
     a, b = map(np.array, zip(*pairs(100, seed=8), strict=True))
     compute = function("log_ratio")
@@ -568,6 +590,8 @@ def test_samples_are_added_with_compensation_but_for_float32_inputs():
 
 
 def test_every_public_function_is_tested():
-    tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {"add", "finish", "tally", "wide_sigmoid", "wide_softplus"}
+    tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {
+        "add", "finish", "ratio0_over", "tally", "wide_sigmoid", "wide_softplus",
+    }  # fmt: skip
     constants = {"empty", "float64", "inf", "nan", "kernel"}
     assert set(functions.__all__) - constants - tested == set()

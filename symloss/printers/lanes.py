@@ -54,8 +54,8 @@ NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
 RUNTIME = {
     "_domains": frozenset({"beyond", "other_than", "outside", "unlike"}),
     "_lanes": frozenset({
-        "LANES", "any_lane", "first_max", "max_of", "min_of", "opposite", "product_of", "select", "sum_of",
-        "wide",
+        "LANES", "any_lane", "divisor", "first_max", "max_of", "min_of", "opposite", "over", "product_of",
+        "select", "sum_of", "wide",
     }),
     "_memory": frozenset({"add_to", "load", "load_wide", "put", "put_unless"}),
     "_runs": frozenset({"occupied", "only", "run", "within"}),
@@ -287,11 +287,25 @@ class Body:
             lines = [*head, *(f"    {line}" for line in lines)]
         return lines
 
+    @contextmanager
+    def _divided(self, body: Sequence[Statement], lines: list[str]) -> Iterator[None]:
+        """A loop's body, in which `lines`, before the loop, get what it divides by again and again.
+
+        A number that all lanes share needs nothing of the kind: `_lanes.py` knows it by its type.
+        """
+        before = self.scalar.fixed, self.scalar.divisors
+        fixed = self._varying - set(made(body)) if self.narrow else ()
+        self.scalar.fixed, self.scalar.divisors = frozenset(fixed), {}
+        yield
+        lines += [f"by_{name} = divisor({name})" for name in self.scalar.divisors]
+        self.scalar.fixed, self.scalar.divisors = before
+
     def _loop(self, loops: Sequence[Index], body: Sequence[Statement]) -> list[str]:
         across = self._across(loops, body)
-        with self._lanes(loops[-1], across):
+        lines: list[str] = []
+        with self._lanes(loops[-1], across), self._divided(body, lines):
             inner = self._all(body)
-        return self._nest(loops, across, inner)
+        return lines + self._nest(loops, across, inner)
 
     def _reduce(self, reduce: Reduce) -> list[str]:
         across = self._across(reduce.loops, [*reduce.body, *reduce.accumulators])
@@ -304,7 +318,7 @@ class Body:
                 lines.append(f"{a.name} = {NEUTRAL[a.op]}")
             if a.place is not None:
                 lines.append(f"{a.place} = 0")
-        with self._lanes(reduce.loops[-1], across):
+        with self._lanes(reduce.loops[-1], across), self._divided(reduce.body, lines):
             inner = self._all(reduce.body)
             varies = [self._varies(a.term) or self._varies(a.unless) for a in reduce.accumulators]
             for a in reduce.accumulators:

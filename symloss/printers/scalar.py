@@ -65,6 +65,9 @@ class ScalarPrinter:
         #: now.
         self.narrow_names: set[str] = set()
         self._widens = False
+        #: Names that the loop around has once, in each lane another number, and those that it divides by.
+        self.fixed: frozenset[str] = frozenset()
+        self.divisors: dict[str, None] = {}
 
     def text(self, expr: Any, limit: int = TEST) -> str:
         """The source of `expr`, in parentheses if it holds together less tightly than `limit`."""
@@ -184,13 +187,25 @@ class ScalarPrinter:
             tops.insert(0, repr(float(number)))
         if denominator != 1:
             bottoms.append(repr(float(denominator)))
-        text = tops.pop(0)
+        text, strength = tops.pop(0), PRODUCT
         while tops or bottoms:
             if bottoms:
-                text += f" / {bottoms.pop(0)}"
+                text, strength = self._over(text, bottoms.pop(0))
             if tops:
-                text += f" * {tops.pop(0)}"
-        return text, PRODUCT
+                text, strength = f"{text} * {tops.pop(0)}", PRODUCT
+        return text, strength
+
+    def _over(self, top: str, bottom: str) -> tuple[str, int]:
+        """A quotient of texts; by way of its reciprocal, of what a loop divides by again and again."""
+        if bottom not in self.fixed:
+            return f"{top} / {bottom}", PRODUCT
+        self.used.add("over")
+        return f"over({top}, {self._divisor(bottom)})", ATOM
+
+    def _divisor(self, name: str) -> str:
+        self.used.add("divisor")
+        self.divisors[name] = None
+        return f"by_{name}"
 
     def _power(self, expr: Expr) -> tuple[str, int]:
         base, power = expr.as_base_exp()
@@ -199,10 +214,10 @@ class ScalarPrinter:
             if count <= 8:
                 if power > 0:
                     return " * ".join([inner] * count), PRODUCT
-                return (
-                    "1.0" + f" / {inner}" * count,
-                    PRODUCT,
-                )  # one by one: the power of a small number vanishes
+                text, strength = "1.0", ATOM
+                for _ in range(count):  # one by one: the power of a small number vanishes
+                    text, strength = self._over(text, inner)
+                return text, strength
             self.used.add("power")  # which is for numbers that aren't negative
             text = f"power(abs({inner}), {float(count - count % 2)!r})"
             text = f"{inner} * {text}" if count % 2 else text
@@ -271,9 +286,12 @@ class ScalarPrinter:
             return text
         else:
             raise UnsupportedError(f"the kernels have no function `{type(expr).__name__}`")
+        texts = [self.text(arg) for arg in expr.args]
+        if name == "ratio0" and texts[1] in self.fixed:
+            name, texts[1] = "ratio0_over", self._divisor(texts[1])
         if name != "abs":
             self.used.add(name)
-        return f"{name}({', '.join(self.text(arg) for arg in expr.args)})"
+        return f"{name}({', '.join(texts)})"
 
 
 #: Functions that are arithmetic: their arguments decide in which precision they are computed.

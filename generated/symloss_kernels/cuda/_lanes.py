@@ -44,8 +44,8 @@ from ._numba import (
 )
 
 __all__ = [
-    "AVX512", "FMA", "LANES", "any_lane", "copysign", "first_max", "first_place", "floor", "fma", "function", "kernel", "max_of", "min_of",
-    "opposite", "product_of", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
+    "AVX512", "FMA", "LANES", "any_lane", "copysign", "divisor", "first_max", "first_place", "floor", "fma", "function", "kernel", "max_of",
+    "min_of", "opposite", "over", "product_of", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
 ]
 
 F64, F32, I64, I32, I1 = ir.DoubleType(), ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
@@ -334,32 +334,43 @@ def _quotient_type(a, b):
 
 
 def _by_scalar(context, builder, sig, args):
-    """Lanes by a scalar, with its reciprocal: loops compute that once, where a division takes 10 times as long.
+    """Lanes by a scalar, whose reciprocal a loop computes once."""
+    x, y = args
+    if not RECIPROCALS:
+        return builder.fdiv(x, splat(builder, y))
+    inverse, usual = reciprocal(builder, y)
+    return by_reciprocal(builder, x, splat(builder, y), splat(builder, inverse), usual)
+
+
+def reciprocal(builder, y):
+    """1 / y, of a scalar or of lanes, and whether it is far enough from the ends of its range to be multiplied by."""
+    item = y.type.element if isinstance(y.type, ir.VectorType) else y.type
+    inverse = builder.fdiv(constant(y.type, 1.0), y)
+    size = operation(builder, "fabs", [inverse])
+    least, largest = (constant(y.type, 2.0**power) for power in ((-1000, 1000) if item == F64 else (-120, 120)))
+    usual = builder.and_(builder.fcmp_ordered(">", size, least), builder.fcmp_ordered("<", size, largest))
+    if item is not y.type:
+        usual = builder.icmp_unsigned("==", builder.bitcast(usual, WORD), ir.Constant(WORD, 2**LANES - 1))
+    return inverse, usual
+
+
+def by_reciprocal(builder, x, y, inverse, usual):
+    """x / y, as a product: a division takes ten times as long.
 
     What the product lacks is added, which gives the quotient as a division rounds it, but that of numbers next to the
-    smallest there are it may be one ulp off. Where the reciprocal comes near the ends of its range, it is a division.
-    Infinity and NaN have nothing to add.
+    smallest there are it may be one ulp off. Infinity and NaN have nothing to add. Where the reciprocal isn't a usual
+    number, x is divided.
     """
-    x, y = args
-    item = y.type
-    divided = splat(builder, y)
-    if not RECIPROCALS:
-        return builder.fdiv(x, divided)
-    inverse = builder.fdiv(ir.Constant(item, 1.0), y)
-    least, largest = (ir.Constant(item, 2.0**power) for power in ((-1000, 1000) if item == F64 else (-120, 120)))
-    size = operation(builder, "fabs", [inverse])
-    usual = builder.and_(builder.fcmp_ordered(">", size, least), builder.fcmp_ordered("<", size, largest))
     with builder.if_else(usual) as (then, otherwise):
         with then:
-            factor = splat(builder, inverse)
-            product = builder.fmul(x, factor)
-            rest = operation(builder, "fma", [builder.fneg(product), divided, x])
-            whole = operation(builder, "fma", [rest, factor, product])
+            product = builder.fmul(x, inverse)
+            rest = operation(builder, "fma", [builder.fneg(product), y, x])
+            whole = operation(builder, "fma", [rest, inverse, product])
             whole = operation(builder, "copysign", [whole, product])  # of 0
             near = builder.select(builder.fcmp_ordered("==", whole, whole), whole, product)
             near_from = builder.block
         with otherwise:
-            far = builder.fdiv(x, divided)
+            far = builder.fdiv(x, y)
             far_from = builder.block
     result = builder.phi(x.type)
     result.add_incoming(near, near_from)
@@ -458,6 +469,33 @@ def any_lane(typingctx, test):
         return builder.icmp_unsigned("!=", builder.bitcast(args[0], WORD), WORD(0))
 
     return signature(types.boolean, MASK), emit
+
+
+@intrinsic
+def divisor(typingctx, y):
+    """A number that a loop divides by again and again, for `over`: with its reciprocal, and whether that is of use."""
+    kind = number(y)
+
+    def emit(context, builder, sig, args):
+        inverse, usual = reciprocal(builder, args[0]) if RECIPROCALS else (args[0], I1(0))
+        return context.make_tuple(builder, sig.return_type, [args[0], inverse, usual])
+
+    return signature(types.Tuple((kind, kind, types.boolean)), kind), emit
+
+
+@intrinsic
+def over(typingctx, x, by):
+    """x / y, of a y that `divisor` was given."""
+    of = by.types[0]
+    kind = joined(x, of) or types.float64
+
+    def emit(context, builder, sig, args):
+        parts = [builder.extract_value(args[1], place) for place in range(3)]
+        if RECIPROCALS and kind == of and isinstance(kind, Lanes):
+            return by_reciprocal(builder, args[0], parts[0], parts[1], parts[2])
+        return builder.fdiv(args[0], context.cast(builder, parts[0], of, kind))
+
+    return signature(kind, kind, by), emit
 
 
 @intrinsic

@@ -51,7 +51,7 @@ from ._elementary import (
     sum_rest,
     tan,
 )
-from ._primitives import copysign, fma, function, kernel, rint, select, sqrt, wide
+from ._primitives import copysign, fma, function, kernel, over, rint, select, sqrt, wide
 from ._primitives import (
     add,
     exponent_of,
@@ -91,8 +91,8 @@ __all__ = [
     "empty", "entropy_gap", "erf", "erfc", "erfc_hazard", "erfc_hazard_slope", "exp", "expm1",
     "expm1_minus_x", "finish", "float64", "gamma", "hypot1", "hypot1m1", "inf", "kernel", "larger", "lgamma",
     "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
-    "log_ratio", "logaddexp", "logcosh", "nan", "over_expm1", "power", "ratio0", "scale_of", "sech2", "shift",
-    "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tally", "tan", "tanh", "tetragamma", "tilt",
+    "log_ratio", "logaddexp", "logcosh", "nan", "over_expm1", "power", "ratio0", "ratio0_over", "scale_of", "sech2",
+    "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tally", "tan", "tanh", "tetragamma", "tilt",
     "times0", "trigamma", "wide_sigmoid", "wide_softplus", "x_minus_log1p",
 ]
 
@@ -168,6 +168,13 @@ def times0(x, y):
 def ratio0(x, y):
     """x / y, and 0 where x is 0 (NaN if y is NaN)."""
     return select((x == 0.0) & (y == y), 0.0, x / y)
+
+
+@function
+def ratio0_over(x, by):
+    """`ratio0` of x and a y that `divisor` was given."""
+    y = by[0]
+    return select((x == 0.0) & (y == y), 0.0, over(x, by))
 
 
 # --- sums and quotients of exponentials -----------------------------------------------------------------

@@ -107,6 +107,16 @@ def _numbers(function):
 sqrt, rint, floor, copysign = map(_numbers, (np.sqrt, np.rint, np.floor, np.copysign))
 
 
+def divisor(y):
+    """What `over` takes."""
+    return (y,)
+
+
+def over(x, by):
+    """x / y, of a y that `divisor` was given."""
+    return x / by[0]
+
+
 def _fused(x, y, z):
     """x y + z of one number each, rounded once."""
     total = float(x) * float(y) + float(z)
