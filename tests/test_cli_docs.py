@@ -123,7 +123,11 @@ def test_own_losses_get_a_site(own):
 def test_the_site_is_served_until_it_is_interrupted(own):
     command = [sys.executable, "-m", "symloss", "docs", "serve", "--port", "0"]
     command += ["--specs", str(own / "my_specs"), "--out", str(own / "my_losses")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # What a shell starts in the background ignores this signal, and so would what the tests start.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         url = ""
         until = time.monotonic() + 60
