@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,25 +23,36 @@ def _process() -> ProcessPoolExecutor:
 
 
 def _prepare() -> None:
-    from numba.core import types
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-    from numba.np.numpy_support import as_dtype
+    """Let the threads of a block take turns, where Numba has a thread of the system for each, and one that polls them.
 
-    # Its threads wait for each other all the time: let them take turns more often than every 5 ms.
-    sys.setswitchinterval(1e-4)
-    # The first two threads that come to a shared array may each get one of their own, and never hear of each other.
-    lock = threading.Lock()
+    They change at barriers only, each round in another order, so that a kernel that lacks one goes wrong.
+    """
+    from greenlet import getcurrent, greenlet
+    from numba.cuda.simulator import kernel, kernelapi
+    from numba.cuda.simulator.kernel import Dim3
 
-    def array(self: Any, shape: Any, dtype: Any, alignment: Any = None) -> np.ndarray:
-        frame = sys._getframe(1)
-        place = (frame.f_code.co_filename, frame.f_lineno)
-        kind = as_dtype(dtype) if isinstance(dtype, types.Type) else dtype
-        with lock:
-            if place not in self._allocations:
-                self._allocations[place] = np.empty(shape, kind)
-            return self._allocations[place]
+    order = np.random.default_rng(0)
 
-    FakeCUDAShared.array = array
+    class Thread(greenlet):
+        """One thread of a block, by the names that the simulator has for them."""
+
+        def __init__(self, run: Callable[[], Any], block: tuple[int, ...], place: tuple[int, ...]) -> None:
+            super().__init__(run)
+            self.blockIdx, self.threadIdx, self.thread_id = Dim3(*block), Dim3(*place), place[0]
+            assert place[1:] == (0, 0), "the kernels' blocks have one axis"
+
+        def syncthreads(self) -> None:
+            self.parent.switch()
+
+    def run(self: Any, block: tuple[int, ...], *args: Any) -> None:
+        threads = [Thread(lambda: self._f(*args), block, place) for place in np.ndindex(*self._block_dim)]
+        while threads:
+            for i in order.permutation(len(threads)):
+                threads[i].switch()
+            threads = [thread for thread in threads if not thread.dead]
+
+    kernel.BlockManager.run = run
+    kernelapi.threading = SimpleNamespace(current_thread=getcurrent, Lock=threading.Lock)
 
 
 def call(function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:

@@ -20,7 +20,7 @@ from ._numba import FMA, LANES, absent, function, kernel, plain, scalar
 __all__ = [
     "FMA", "add", "add_to", "any_lane", "blank", "by_precision", "copysign", "exponent_of", "flat", "floor", "fma", "function",
     "in_float64", "kernel", "label_at", "lanes_max", "lanes_min", "lanes_product", "lanes_sum", "lanewise", "like", "load",
-    "load_wide", "narrow", "occupied", "only", "opposite", "per_precision", "polynomial", "precise", "put", "put_unless",
+    "load_wide", "narrow", "occupied", "only", "opposite", "over", "per_precision", "polynomial", "precise", "put", "put_unless",
     "rint", "run", "scalar", "scale2", "select", "split2", "sqrt", "tally", "where_found", "wide", "widened", "within",
 ]
 
@@ -107,13 +107,8 @@ def _numbers(function):
 sqrt, rint, floor, copysign = map(_numbers, (np.sqrt, np.rint, np.floor, np.copysign))
 
 
-def divisor(y):
-    """What `over` takes."""
-    return (y,)
-
-
 def over(x, by):
-    """x / y, of a y that `divisor` was given."""
+    """x / y, of a y that `divisor` was given, which no kernel for GPUs does."""
     return x / by[0]
 
 
