@@ -32,9 +32,7 @@ def fused(statements: Sequence[Statement], alike: Callable[[Reduce | Loop, Loop]
     return done
 
 
-def _place(
-    done: Sequence[Statement], loop: Loop, alike: Callable[[Reduce | Loop, Loop], bool]
-) -> int | None:
+def _place(done: Sequence[Statement], loop: Loop, alike: Callable[[Reduce | Loop, Loop], bool]) -> int | None:
     """The number of the last statement that a loop can join.
 
     Nothing from there on makes what the loop reads, or writes where it writes.

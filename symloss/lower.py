@@ -393,7 +393,7 @@ def _split_updates(target: _Target) -> tuple[_Target, list[tuple[Expr, dict[Inde
             index, label = label, index
         if index not in target.indices or not isinstance(label, LabelIndex):
             break
-        updates.append((hit, {index: label}))
+        updates.append((substitute(hit, {index: label}), {index: label}))
         expr = miss
     unless = (
         Or(*(Eq(index, label) for _, where in updates for index, label in where.items())) if updates else None

@@ -95,7 +95,7 @@ def _axis(function: str, x: Any, over: str | None) -> int:
         what = f"`{x}`" if isinstance(x, Expr) else repr(x)
         raise SpecError(
             f"{function} takes an array with a core dimension, and was given {what}; pass the input itself, "
-            f"as in {function}(prediction) with prediction: Prediction[\"D\"], and index the result"
+            f'as in {function}(prediction) with prediction: Prediction["D"], and index the result'
         )
     if over is None:
         return len(x.dims) - 1

@@ -84,6 +84,11 @@ LIFT: tuple[Rule | Shape, ...] = (
         2 * a.logcosh(x / 2) + 2 * log(2),
         "less its value at 0, it cancels there to second order",
     ),
+    Shape(
+        "exponentials in cases",
+        rows.find_exp_in_cases,
+        "a row with a margin at its label is a row of logits like others",
+    ),
     Shape("log sum exp", rows.find_logsumexp, "exp overflows above 709; shifted by the maximum it can't"),
     Shape(
         "log softmax",
@@ -132,9 +137,7 @@ LIFT: tuple[Rule | Shape, ...] = (
         a.over_expm1(x),
         "0 times infinity at 0, infinity times 0 far out; the quotient has both limits",
     ),
-    Shape(
-        "numbers of a sum", numbers.find_numbers, "log 4 and 2 log 2 are rounded, and don't cancel"
-    ),
+    Shape("numbers of a sum", numbers.find_numbers, "log 4 and 2 log 2 are rounded, and don't cancel"),
     Shape("1 + x^2", numbers.find_one_plus_square, "x^2 overflows above 1e154"),
     Rule("log1p", log(1 + x), a.log1p(x), "1 + x rounds away the digits of a small x"),
     Rule("x - log1p(x)", x - a.log1p(x), a.x_minus_log1p(x), "the two agree to second order at 0"),
@@ -192,6 +195,11 @@ STABILISE: tuple[Rule | Shape, ...] = (
     ),
     Shape(
         "centred", stabilising.find_centred, "an entry less the mean of all cancels where one share is near 1"
+    ),
+    Shape(
+        "complement of a cosine",
+        stabilising.find_cosine_complement,
+        "1 - cos loses every digit where vectors are parallel; the distance of unit vectors has them",
     ),
     Shape("own direction", stabilising.find_own_direction, "what is projected away needn't be computed"),
     Shape(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
+import numpy as np
 import pytest
-from sympy import Symbol
+from sympy import Eq, Piecewise, Symbol
 
+import symloss
 from symloss.catalog import standard
 from symloss.derive import Derivation, derive
 from symloss.index import Binder, Entry, Index, is_count, walk
@@ -358,3 +360,25 @@ def test_names_of_indices_do_not_meet_inputs():
         if isinstance(s, Loop)
         for index in s.loops
     )
+
+
+# --- the entry of a label -----------------------------------------------------------------------------------------
+
+
+@loss(title="Powers, another one at the label")
+def powers_at_a_label(x: Prediction["K"], label: Label["K"]):
+    k = index("K")
+    return Sum(Piecewise((x[k] ** 4, Eq(k, label)), (x[k] ** 3, True)), k)
+
+
+@pytest.mark.parametrize("size", [3, 200])
+def test_a_case_for_the_label_is_computed_at_the_label(size):
+    """Its curvature is made of the entry itself, which the loop over the others has under its own index."""
+    made = symloss.compile(powers_at_a_label)
+    rng = np.random.default_rng(1)
+    x, label = rng.uniform(0.5, 1, (4, size)), np.array([0, size - 1, 1, 2])
+    at = np.arange(size) == label[:, None]
+    np.testing.assert_allclose(made.value(x, label, reduction="none"), np.where(at, x**4, x**3).sum(1), rtol=1e-14)
+    grad, hess = made.grad_and_hess(x, label, reduction="sum")
+    np.testing.assert_allclose(grad, np.where(at, 4 * x**3, 3 * x**2), rtol=1e-14)
+    np.testing.assert_allclose(hess, np.where(at, 12 * x**2, 6 * x), rtol=1e-14)

@@ -343,17 +343,25 @@ def test_chinese_pages_leave_nothing_in_english(page, address):
         assert left == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+#: Pages that are looked at in both schemes, in English and on a screen; the same pages in Chinese, on a phone.
+LOOKED_AT = ["index", "choosing", "accuracy", "losses/index", "losses/huber", "losses/contrastive"]
+
+
 @pytest.mark.parametrize(
-    "name", ["index", "choosing", "accuracy", "losses/index", "losses/huber", "losses/contrastive"]
+    ("scheme", "language", "width", "name"),
+    [
+        *(("light", "en", 1280, name) for name in LOOKED_AT),
+        *(("dark", "en", 1280, name) for name in LOOKED_AT),
+        *(("light", "zh", 390, name) for name in LOOKED_AT),
+    ],
 )
-def test_axe_finds_no_serious_violation(chromium, address, scheme, name):
+def test_axe_finds_no_serious_violation(chromium, address, scheme, language, width, name):
     axe_playwright = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe is not installed"
     )
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
-    b.visit(page, f"{address}/en/{name}.html")
+    b.visit(page, f"{address}/{language}/{name}.html")
     assert page.locator("html").get_attribute("data-theme") == scheme
     page.evaluate("document.querySelectorAll('details').forEach((part, i) => (part.open = i < 3))")
     results = axe_playwright.Axe().run(page)

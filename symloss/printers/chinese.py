@@ -178,6 +178,14 @@ TEXTS: dict[str, str] = {
     "the derivative of sqrt(p) - sqrt(q) is 0/0 where both are 0; as a sum its terms have limits": (
         "p、q 同为 0 时，sqrt(p) - sqrt(q) 的导数是 0/0；拆成和以后各项都有极限"
     ),
+    "exponentials in cases": "分支中的指数",
+    "a row with a margin at its label is a row of logits like others": (
+        "在标签处带间隔的一行，仍是普通的一行 logits"
+    ),
+    "complement of a cosine": "余弦的补",
+    "1 - cos loses every digit where vectors are parallel; the distance of unit vectors has them": (
+        "两向量平行时 1 - cos 会丢失全部有效数字；单位向量之间的距离则能保留"
+    ),
     "own direction": "自身方向",
     "what is projected away needn't be computed": "会被投影消去的部分不必计算",
     "constant part": "常数部分",

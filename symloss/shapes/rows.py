@@ -102,6 +102,16 @@ def _places(row: Expr, indices: tuple[Index, ...], node: Expr) -> list[tuple[Exp
     return [place for place in found if all(isinstance(i, Index) for i in place)]
 
 
+def find_exp_in_cases(node: Expr) -> Expr | None:
+    """A sum of exponentials whose exponent has cases, for the entry of a label for example."""
+    if not isinstance(node, Sum) or not isinstance(node.body, Piecewise):
+        return None
+    (body,), indices = node.open()
+    if not all(isinstance(value, exp) for value, _ in body.args):
+        return None
+    return Sum(exp(Piecewise(*((value.args[0], test) for value, test in body.args))), *indices)
+
+
 def find_logsumexp(node: Expr) -> Expr | None:
     """log(Sum(exp(b)))."""
     if isinstance(node, log) and isinstance(node.args[0], Sum) and isinstance(node.args[0].body, exp):

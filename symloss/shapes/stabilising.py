@@ -5,6 +5,7 @@ from __future__ import annotations
 from sympy import (
     Abs,
     Add,
+    And,
     Expr,
     Integer,
     Mul,
@@ -66,6 +67,28 @@ def _shares_in(body: Expr) -> list[Expr]:
     return [b for b, e in bases if isinstance(b, (a.Unit, a.Softmax)) and e.is_Integer and e.is_positive]
 
 
+def find_cosine_complement(node: Expr) -> Expr | None:
+    """T - T cos of two vectors: half the squared distance of their unit vectors, and T if one is zero."""
+    if not node.is_Add:
+        return None
+    for term in node.args:
+        for cosine in Mul.make_args(term):
+            if not isinstance(cosine, Sum):
+                continue
+            (body,), indices = cosine.open()
+            units = Mul.make_args(body)
+            if len(units) != 2 or not all(isinstance(unit, a.Unit) and unit.at == indices for unit in units):
+                continue
+            whole = -term / cosine
+            left = [part for part in node.args if part is not term]
+            if all(take(left, part) for part in Add.make_args(whole)):
+                one, other = units
+                some = And(*(a.Norm(unit.body, unit.indices) > 0 for unit in units))
+                distance = Sum((one - other) ** 2, *indices) / 2
+                return Add(whole * Piecewise((distance, some), (S.One, True)), *left)
+    return None
+
+
 def find_centred(node: Expr) -> Expr | None:
     """X_d - Sum(X_j share_j), less its part along a unit vector or its mean under a softmax."""
     if not node.is_Add:
@@ -79,7 +102,8 @@ def find_centred(node: Expr) -> Expr | None:
                 if share.at != total.indices:
                     continue
                 rest, moving = term / total, total.body / share
-                owns = [f for f in factors if isinstance(f, a.Unit) and f.args[:2] == share.args[:2]]
+                bases = [f.as_base_exp()[0] for f in factors]
+                owns = [f for f in bases if isinstance(f, a.Unit) and f.args[:2] == share.args[:2]]
                 places = [own.at for own in owns]
                 if isinstance(share, a.Softmax):
                     places = [(i,) for i in sorted(node.free_symbols, key=str) if isinstance(i, Index)]

@@ -40,8 +40,7 @@ def check_installed() -> None:
     missing = [name for module, name in _NEEDED.items() if find_spec(module) is None]
     if missing:
         raise SymlossError(
-            f"the site needs {', '.join(missing)}, not installed here; "
-            'run `pip install "symloss[docs]"`'
+            f'the site needs {", ".join(missing)}, not installed here; run `pip install "symloss[docs]"`'
         )
 
 

@@ -336,13 +336,12 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, grad_predicti
         ratio0_target_2 = ratio0((target_max_abs_prediction_at * unit_scale_2), root)
         scaled_prediction_2 = (prediction_max_abs_prediction_at * unit_scale)
         neg_ratio0_target = -ratio0_target_2
-        ratio = 2.0 * sum_square_power * select(sum_square > 0.0, (-sum_square_others * ratio0_target_2 - sum_product_others * scaled_prediction_2) / sum_square, neg_ratio0_target) * unit_scale
+        case = select(sum_square > 0.0, (-sum_square_others * ratio0_target_2 - sum_product_others * scaled_prediction_2) / sum_square, neg_ratio0_target)
+        ratio = 2.0 * sum_square_power * case * unit_scale
         ratio0_prediction_2 = ratio0(scaled_prediction_2, root_2)
-        square_2 = ratio0_prediction_2 * ratio0_prediction_2
-        case = select(sum_square > 0.0, sum_square_others / sum_square, 1.0 - square_2)
-        square_3 = unit_scale * unit_scale
-        difference = neg_ratio0_target + ratio0_prediction_2
-        difference_2 = 2.0 / sum_square * case * square_3 + 2.0 / sum_square * sum_product_2 * square_2 * square_3 - 2.0 / sum_square * difference * ratio0_prediction_2 * square_3 - 2.0 / sum_square * sum_product_2 * case * square_3 - 2.0 * (sum_square_power * difference * unit_scale + sum_square_power * ratio0_prediction_2 * unit_scale - sum_square_power * sum_square_3 * ratio0_prediction_2 * unit_scale - sum_square_power * sum_product_2 * ratio0_prediction_2 * unit_scale) * sum_square_power * ratio0_prediction_2 * unit_scale
+        case_2 = select(sum_square > 0.0, sum_square_others / sum_square, 1.0 - ratio0_prediction_2 * ratio0_prediction_2)
+        square_2 = unit_scale * unit_scale
+        difference = 2.0 / sum_square * case_2 * square_2 - 2.0 / sum_square * case * ratio0_prediction_2 * square_2 - 2.0 / sum_square * sum_product_2 * case_2 * square_2 - 2.0 * (sum_square_power * (neg_ratio0_target + ratio0_prediction_2) * unit_scale + sum_square_power * ratio0_prediction_2 * unit_scale - sum_square_power * sum_square_3 * ratio0_prediction_2 * unit_scale - sum_square_power * sum_product_2 * ratio0_prediction_2 * unit_scale) * sum_square_power * ratio0_prediction_2 * unit_scale
         together()
         for d_start in range(entry_start(), D, entry_step()):
             d = run(d_start, D)
@@ -350,13 +349,12 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, grad_predicti
             neg_ratio0_target_2 = -ratio0((target_d * unit_scale_2), root)
             prediction_d = load_wide(prediction, (sample, d), None)
             ratio0_prediction = ratio0((prediction_d * unit_scale), root_2)
-            put_unless(grad_prediction, (sample, d), factor * (2.0 * sum_square_power * select(sum_square > 0.0, neg_ratio0_target_2 + sum_square_power * sum_product * ratio0_prediction, neg_ratio0_target_2) * unit_scale), None, d == max_abs_prediction_at)
-            square_4 = ratio0_prediction * ratio0_prediction
-            difference_3 = 1.0 - square_4
-            residual = neg_ratio0_target_2 + ratio0_prediction
-            put_unless(hess_prediction, (sample, d), factor * (2.0 / sum_square * difference_3 * square_3 + 2.0 / sum_square * sum_product_2 * square_4 * square_3 - 2.0 / sum_square * difference_3 * sum_product_2 * square_3 - 2.0 / sum_square * residual * ratio0_prediction * square_3 - 2.0 * (sum_square_power * residual * unit_scale + sum_square_power * ratio0_prediction * unit_scale - sum_square_power * sum_square_3 * ratio0_prediction * unit_scale - sum_square_power * sum_product_2 * ratio0_prediction * unit_scale) * sum_square_power * ratio0_prediction * unit_scale), None, d == max_abs_prediction_at)
+            case_3 = select(sum_square > 0.0, neg_ratio0_target_2 + sum_square_power * sum_product * ratio0_prediction, neg_ratio0_target_2)
+            put_unless(grad_prediction, (sample, d), factor * (2.0 * sum_square_power * case_3 * unit_scale), None, d == max_abs_prediction_at)
+            difference_2 = 1.0 - ratio0_prediction * ratio0_prediction
+            put_unless(hess_prediction, (sample, d), factor * (2.0 / sum_square * difference_2 * square_2 - 2.0 / sum_square * difference_2 * sum_product_2 * square_2 - 2.0 / sum_square * case_3 * ratio0_prediction * square_2 - 2.0 * (sum_square_power * (neg_ratio0_target_2 + ratio0_prediction) * unit_scale + sum_square_power * ratio0_prediction * unit_scale - sum_square_power * sum_square_3 * ratio0_prediction * unit_scale - sum_square_power * sum_product_2 * ratio0_prediction * unit_scale) * sum_square_power * ratio0_prediction * unit_scale), None, d == max_abs_prediction_at)
         put(grad_prediction, (sample, max_abs_prediction_at), factor * ratio, None)
-        put(hess_prediction, (sample, max_abs_prediction_at), factor * difference_2, None)
+        put(hess_prediction, (sample, max_abs_prediction_at), factor * difference, None)
         together()
 
 
