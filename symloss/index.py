@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sympy import Add, Expr, Integer, Mul, S, Symbol, Tuple, sympify
+from sympy import Add, Expr, Integer, Mul, Piecewise, S, Symbol, Tuple, sympify
 from sympy import Max as ScalarMax
 from sympy import Min as ScalarMin
 from sympy.core.symbol import Str
@@ -160,6 +160,14 @@ class Binder(Expr):
             renaming = dict(zip(indices, names, strict=True))
             bodies = tuple(substitute(body, renaming) for body in bodies)
         return Expr.__new__(cls, Tuple(*bodies), Tuple(*names), Tuple(*at))
+
+    def has(self, *patterns: Any) -> bool:
+        """As of any expression, but a `Piecewise` inside isn't owned up to.
+
+        SymPy brings the cases of what has one out of it, when it is part of a condition, and those of a body
+        would leave the index that they depend on.
+        """
+        return super().has(*(pattern for pattern in patterns if pattern is not Piecewise))
 
     @property
     def bodies(self) -> tuple[Expr, ...]:

@@ -383,7 +383,8 @@ def _cases(expr: Expr) -> bool:
 
 def _split_updates(target: _Target) -> tuple[_Target, list[tuple[Expr, dict[Index, Expr]]]]:
     """The part of a target that every entry has, and the cases of single entries."""
-    expr, updates = target.expr, []
+    expr = target.expr
+    updates: list[tuple[Expr, dict[Index, Expr]]] = []
     while isinstance(expr, Piecewise) and len(expr.args) == 2:
         (hit, condition), (miss, _) = expr.args
         if not isinstance(condition, Eq):
@@ -393,7 +394,9 @@ def _split_updates(target: _Target) -> tuple[_Target, list[tuple[Expr, dict[Inde
             index, label = label, index
         if index not in target.indices or not isinstance(label, LabelIndex):
             break
-        updates.append((substitute(hit, {index: label}), {index: label}))
+        where = {index: label}
+        if where not in [known for _, known in updates]:  # the first case for an entry is the one it has
+            updates.append((substitute(hit, where), where))
         expr = miss
     unless = (
         Or(*(Eq(index, label) for _, where in updates for index, label in where.items())) if updates else None

@@ -153,8 +153,18 @@ def _unit_centred(node: a.UnitCentred) -> Expr:
 def _max_share(node: a.MaxShare) -> Expr:
     (body,), indices = node.open()
     largest = Max(body, *indices)
-    count = Sum(Piecewise((Integer(1), Eq(body, largest)), (Integer(0), True)), *indices)
-    return Piecewise((1 / count, Eq(node.body_at(), largest)), (Integer(0), True))
+    count = Sum(_where(body, largest, Integer(1)), *indices)
+    return _where(node.body_at(), largest, 1 / count)
+
+
+def _where(entry: Expr, largest: Expr, value: Expr) -> Expr:
+    """A value where an entry is the largest, else 0. SymPy can't compare what has cases, but each of them."""
+    if isinstance(entry, Piecewise):
+        return Piecewise(*((_where(case, largest, value), test) for case, test in entry.args))
+    if entry.as_coeff_Add()[0] != 0 or abs(entry.as_coeff_Mul()[0]) != 1:
+        # SymPy would bring 1 + x = m to x = m - 1, which isn't so in floats where the other is.
+        entry = gap(entry, S.Zero)
+    return Piecewise((value, Eq(entry, largest)), (Integer(0), True))
 
 
 _FORMS = {

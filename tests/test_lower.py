@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from sympy import Eq, Piecewise, Symbol
+from sympy import Eq, Piecewise, Symbol, exp, log
 
 import symloss
 from symloss.catalog import standard
@@ -27,7 +27,7 @@ from symloss.program import (
     Statement,
     Store,
 )
-from symloss.spec import Label, Prediction, Sum, Target, index, loss
+from symloss.spec import Label, Max, Positive, Prediction, Sum, Target, index, loss
 
 LOSSES = sorted(standard().names())
 
@@ -382,3 +382,45 @@ def test_a_case_for_the_label_is_computed_at_the_label(size):
     grad, hess = made.grad_and_hess(x, label, reduction="sum")
     np.testing.assert_allclose(grad, np.where(at, 4 * x**3, 3 * x**2), rtol=1e-14)
     np.testing.assert_allclose(hess, np.where(at, 12 * x**2, 6 * x), rtol=1e-14)
+
+
+@loss(title="Softmax with a margin at the label, as papers on faces have it")
+def margin_softmax(x: Prediction["K"], label: Label["K"], scale: Positive = 64, margin: Positive = 0.35):
+    k = index("K")
+    logits = Piecewise((scale * (x[k] - margin), Eq(k, label)), (scale * x[k], True))
+    return -log(exp(scale * (x[label] - margin)) / Sum(exp(logits), k))
+
+
+@pytest.mark.parametrize("size", [3, 200])
+def test_a_margin_at_the_label_doesnt_overflow(size):
+    rng = np.random.default_rng(2)
+    x, label = rng.uniform(-1, 1, (4, size)), np.array([0, size - 1, 1, 2])
+    at = np.arange(size) == label[:, None]
+    value, grad = symloss.compile(margin_softmax).value_and_grad(x, label, scale=2000.0, reduction="none")
+    logits = 2000.0 * (x - np.where(at, 0.35, 0.0))
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    share = shifted / shifted.sum(1, keepdims=True)
+    expected = logits.max(1) + np.log(shifted.sum(1)) - logits[at]
+    np.testing.assert_allclose(value, expected, rtol=1e-13)
+    np.testing.assert_allclose(grad, 2000.0 * (share - at), rtol=1e-9, atol=1e-12)
+
+
+@loss(title="Crammer and Singer's hinge, with the label's entry as a case")
+def largest_violation(x: Prediction["K"], label: Label["K"]):
+    k = index("K")
+    return Max(Piecewise((0, Eq(k, label)), (1 + x[k] - x[label], True)), k)
+
+
+@pytest.mark.parametrize("size", [4, 200])
+def test_a_largest_entry_may_be_one_of_cases(size):
+    """The largest is found again among numbers that are rounded alike."""
+    made = symloss.compile(largest_violation)
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((200, size)) * np.array([1e-3, 1.0, 1e3, 1e9])[np.arange(200) % 4, None]
+    label = np.arange(200) % size
+    at = np.arange(size) == label[:, None]
+    terms = np.where(at, 0.0, 1 + x - x[at][:, None])
+    value, grad = made.value_and_grad(x, label, reduction="none")
+    np.testing.assert_array_equal(value, terms.max(1))
+    wanted = (np.arange(size) == terms.argmax(1)[:, None]).astype(float)
+    np.testing.assert_array_equal(grad, np.where(at.argmax(1) == terms.argmax(1), 0.0, 1.0)[:, None] * (wanted - at))
