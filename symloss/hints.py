@@ -8,7 +8,7 @@ import inspect
 import re
 import textwrap
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from symloss.errors import SpecError
@@ -69,13 +69,16 @@ def explain(
     if not frames and not any(f.filename == "<string>" for f in traceback.extract_tb(error.__traceback__)):
         raise error  # nothing of the spec was running, nor one of its annotations: not its author's mistake
     place = (frames[-1].lineno if frames else None) or line
-    names = list(inspect.signature(function).parameters) if function else []
-    return SpecError(f"{type(error).__name__}: {_sentence(error, names)}", file, place)
+    roles = inspect.signature(function).parameters if function else {}
+    dims = {dim for role in roles.values() for dim in getattr(role.annotation, "dims", ())}
+    return SpecError(f"{type(error).__name__}: {_sentence(error, roles, dims)}", file, place)
 
 
-def _sentence(error: BaseException, known: Iterable[str]) -> str:
+def _sentence(error: BaseException, known: Iterable[str], dims: Container[str]) -> str:
     """What an exception says, and what to do about it."""
     said = str(error) or "raised without a message"
+    if isinstance(error, NameError) and error.name in dims:
+        return f'{said}; the size of the dimension is size("{error.name}") from symloss.spec'
     if isinstance(error, NameError) and error.name:
         return said + (nearest(error.name, known) or _where_from(error.name))
     if isinstance(error, ImportError):

@@ -7,7 +7,7 @@ everywhere else, where the share is at most 1/2 and nothing cancels.
 
 from __future__ import annotations
 
-from sympy import Abs, And, Eq, Expr, Integer, Piecewise, S, exp, sqrt
+from sympy import Abs, And, Eq, Expr, Integer, Piecewise, S, exp, piecewise_fold, sqrt
 
 from symloss import atoms as a
 from symloss.index import Binder, Index, Max, Sum, rewrite, substitute
@@ -159,6 +159,8 @@ def _max_share(node: a.MaxShare) -> Expr:
 
 def _where(entry: Expr, largest: Expr, value: Expr) -> Expr:
     """A value where an entry is the largest, else 0. SymPy can't compare what has cases, but each of them."""
+    if entry.has(Piecewise):
+        entry = piecewise_fold(entry)
     if isinstance(entry, Piecewise):
         return Piecewise(*((_where(case, largest, value), test) for case, test in entry.args))
     if entry.as_coeff_Add()[0] != 0 or abs(entry.as_coeff_Mul()[0]) != 1:

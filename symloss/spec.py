@@ -321,6 +321,10 @@ class LossSpec:
         """The formula that holds where parameter `name` is `at`."""
         if name not in values:
             raise SpecError(f"a limit is given for `{name}`, which is no parameter of `{self.name}`")
+        if not exact(at).is_finite:
+            raise SpecError(
+                f"a limit is given at {name} = {at}, which no call can ask for: parameters are finite numbers"
+            )
         function = limit.function if isinstance(limit, LossSpec) else limit
         wanted = inspect.signature(function).parameters
         unknown = [other for other in wanted if other not in values]

@@ -7,7 +7,7 @@ import builtins
 import keyword
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import sympy
 from sympy import Expr, FiniteSet, Interval, S, Symbol
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 #: of `_math.py`, `_lanes.py` and `_memory.py`, except `gamma`: many parameters are called so, and their specs
 #: can't call the function.
 TAKEN = {
-    "acos", "acosh", "add", "add_to", "asin", "asinh", "atan", "atanh", "besseli0", "besseli1",
-    "besseli2", "besseli_ratio", "besseli_ratio_slope", "blank", "bose", "boxcox1p", "boxcox1p_square",
-    "carry", "clear", "cos", "cosh", "counted", "cpu", "cuda", "data", "digamma", "dtype", "empty",
-    "entropy_gap", "entry_start", "entry_step", "erf", "erfc", "erfc_hazard", "erfc_hazard_slope", "exp",
-    "expm1", "expm1_minus_x", "factor", "fetch", "finish", "first_max", "float64", "flush",
-    "get_num_threads", "grad", "grad_and_hess", "grads", "hand_in", "hess", "hvp", "hypot1", "hypot1m1",
-    "ignore_index", "inf", "info", "is_first", "is_outside", "kernel", "label_at", "lane", "lane_start",
-    "lane_step", "lanes_sum", "larger", "lgamma", "load", "load_wide", "log", "log1mexp", "log1p",
-    "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc", "log_ratio", "logaddexp",
-    "logcosh", "losses", "math", "max_of", "mean_scale", "min_of", "name", "nan", "nothing", "np",
-    "num_threads",
-    "numba", "number_of", "numpy", "occupied", "only", "opposite", "out", "over_expm1", "partials",
-    "piece_of", "power", "product_of", "put", "put_unless", "ratio0", "reduction", "refusal", "refuse",
-    "refused", "row_start", "row_step", "run", "sample", "sample_weight", "samples", "scale_of", "sech2",
-    "select", "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "sum_of",
-    "sum_of_weights", "tally", "tan", "tanh", "team", "tetragamma", "tile_of", "tilt", "times0",
-    "together", "total", "trigamma", "value", "value_and_grad", "values", "vector", "weight", "weighted",
-    "whole", "wide", "wide_sigmoid", "wide_softplus", "within", "x_minus_log1p", "zero_row",
+    "acos", "acosh", "add", "add_to", "any_lane", "as_one", "asin", "asinh", "atan", "atanh", "besseli0",
+    "besseli1", "besseli2", "besseli_ratio", "besseli_ratio_slope", "beyond", "blank", "bose", "boxcox1p",
+    "boxcox1p_square", "carry", "clear", "cos", "cosh", "counted", "cpu", "cuda", "data", "digamma",
+    "divisor", "dtype", "empty", "entropy_gap", "entry_start", "entry_step", "erf", "erfc", "erfc_hazard",
+    "erfc_hazard_slope", "exp", "expm1", "expm1_minus_x", "factor", "fetch", "finish", "first_max",
+    "float64", "flush", "get_num_threads", "grad", "grad_and_hess", "grads", "hand_in", "hess", "hvp",
+    "hypot1", "hypot1m1", "ignore_index", "inf", "info", "is_first", "is_outside", "kernel", "label_at",
+    "lane", "lane_start", "lane_step", "LANES", "lanes_sum", "larger", "lgamma", "load", "load_wide", "log",
+    "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
+    "log_ratio", "logaddexp", "logcosh", "losses", "MANY", "math", "max_of", "mean_scale", "min_of", "name",
+    "nan", "nothing", "np", "num_threads", "numba", "number_of", "numpy", "occupied", "only", "opposite",
+    "other_than", "out", "outside", "over", "over_expm1", "partials", "piece_of", "power", "product_of",
+    "put", "put_unless", "ratio0", "ratio0_over", "reduction", "refusal", "refuse", "refused", "ROOM",
+    "row_of", "row_start", "row_step", "run", "sample", "sample_weight", "samples", "scale_of", "sech2",
+    "select", "self", "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "spare_row", "sqrt",
+    "sum_of", "sum_of_weights", "tally", "tan", "tanh", "team", "tetragamma", "tile_of", "tilt", "times0",
+    "together", "total", "trigamma", "unlike", "value", "value_and_grad", "values", "vector", "weight",
+    "weighted", "whole", "wide", "wide_sigmoid", "wide_softplus", "within", "x_minus_log1p", "zero_row",
 }  # fmt: skip
-_TAKEN_PREFIXES = ("add_", "either_", "grad_", "hess_", "holds_", "hvp_", "vector_")
+_TAKEN_PREFIXES = ("add_", "by_", "either_", "grad_", "hess_", "holds_", "hvp_", "vector_")
 
 #: SymPy has its own sums over symbols; a formula with core dimensions needs the ones of symloss.
 _INSTEAD: dict[type, str] = {
@@ -79,6 +79,7 @@ def validate(loss: Loss) -> None:
         SpecError: with the first mistake that is found, its file and line.
         UnsupportedError: when a function in the formula is one that symloss can't compute.
     """
+    _refuse_comparisons(loss)
     for check in (_names, _domains, _dimensions, _nodes, _symbols, _used, _words):
         for message, *words in check(loss):
             kind = UnsupportedError if check is _nodes else SpecError
@@ -91,6 +92,35 @@ def _line(loss: Loss, words: Iterable[str]) -> int:
     except SyntaxError:  # a lambda or a fragment of a longer statement
         return loss.line
     return line_in(tree, loss.line, *words)
+
+
+def _refuse_comparisons(loss: Loss) -> None:
+    """`==` and `!=` have an answer at once, whatever an input will be: a formula has nothing of them left."""
+    try:
+        tree = ast.parse(textwrap.dedent(loss.source))
+    except SyntaxError:
+        return
+    names = {item.name for item in _items(loss)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and "index(" in ast.unparse(node.value):
+            names |= {name.id for target in node.targets for name in ast.walk(target) if _is_name(name)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
+            continue
+        if names & {part.id for part in ast.walk(node) if _is_name(part)}:
+            left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
+            equal = isinstance(node.ops[0], ast.Eq)
+            sign, instead = ("==", "Eq") if equal else ("!=", "Ne")
+            raise SpecError(
+                f"`{left} {sign} {right}` is always {not equal}, as Python compares symbols: "
+                f"write {instead}({left}, {right}) from sympy",
+                loss.file or None,
+                loss.line - 1 + node.lineno,
+            )
+
+
+def _is_name(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name)
 
 
 def _names(loss: Loss) -> Iterator[tuple[str, ...]]:

@@ -12,6 +12,7 @@ import pytest
 from symloss import validate
 from symloss.catalog import Catalog, load, load_text, shipped, trace
 from symloss.errors import SpecError, UnsupportedError
+from symloss.printers import lanes, numba_cuda
 
 START = """\
 import math
@@ -49,6 +50,21 @@ MISTAKES = [
         def f(prediction: Prediction, target: Target):
             return (prediction - targte)**2
         """, 9, "NameError: name 'targte' is not defined (did you mean `target`?)"),
+    ("an index compared by Python", """
+        def f(x: Prediction["K"], label: Label["K"]):
+            k = index("K")
+            return Sum(Piecewise((x[k]**2, k != label), (0, True)), k)
+        """, 10, "`k != label` is always True, as Python compares symbols: write Ne(k, label) from sympy"),
+    ("an input compared by Python, in a name", """
+        def f(x: Prediction, target: Target):
+            positive = target == 1
+            return Piecewise((x**2, positive), (target * x, True))
+        """, 9, "`target == 1` is always False, as Python compares symbols: write Eq(target, 1) from sympy"),
+    ("a dimension's name for its size", """
+        def f(x: Prediction["M"]):
+            i = index("M")
+            return Sum(x[i]**2, i) / M
+        """, 10, 'the size of the dimension is size("M") from symloss.spec'),
     ("unused input", """
         def f(prediction: Prediction, target: Target):
             return prediction**2
@@ -449,6 +465,13 @@ def test_a_limit_is_validated_too(tmp_path):
     assert "the limit at b = 0 uses `q`" in errors[0].message
 
 
+def test_a_limit_at_infinity_is_refused(tmp_path):
+    text = spec("def f(x: Prediction, b: Positive = 1):\n    return x**2 * (1 + 1 / b)")
+    text = text.replace("@loss\n", "@loss(limits={'b': {oo: lambda x: x**2}})\n")
+    _, errors = load([write(tmp_path, f=text)])
+    assert "a limit is given at b = oo, which no call can ask for" in errors[0].message
+
+
 def test_an_unsupported_function_has_an_error_of_its_own(tmp_path):
     _, errors = load([write(tmp_path, f=spec("def f(x: Prediction):\n    return zeta(x)"))])
     assert isinstance(errors[0], UnsupportedError)
@@ -489,3 +512,5 @@ def test_no_input_hides_a_function_that_the_kernels_call():
     template = (shipped().parent / "templates" / "kernels" / "_math.py.jinja").read_text()
     names = ast.literal_eval(re.search(r"__all__ = (\[.*?\])", template, re.DOTALL)[1])
     assert set(names) - validate.TAKEN == {"gamma"}
+    for backend in (lanes, numba_cuda):
+        assert set().union(*backend.RUNTIME.values()) <= validate.TAKEN
