@@ -21,6 +21,7 @@ from symloss import atoms as a
 from symloss.differentiate import Form, diagonal, differentiate, direction, partial, written
 from symloss.index import Delta, Entry, Index, Max, Min, Size, rewrite, substitute, walk
 from symloss.matching import Rule, Shape, negated
+from symloss.printers.text import text
 from symloss.roles import Input, Loss
 from symloss.rules import GUARD, LIFT, STABILISE
 
@@ -349,7 +350,7 @@ def _kinks(lifted: Expr, loss: Loss) -> Iterable[Kink]:
                     seen.append(
                         Kink(
                             Eq(condition.lhs, condition.rhs, evaluate=False),
-                            f"the branch for {condition} is taken",
+                            f"the branch for {text(condition)} is taken",
                         )
                     )
             for value, condition in node.args:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sympy import Abs, Add, Derivative, Expr, Function, Mul, Piecewise, S, Subs, Symbol, log, sign
+from sympy import Abs, Add, And, Derivative, Eq, Expr, Function, Mul, Piecewise, S, Subs, Symbol, log, sign
 
 from symloss import atoms as a
 from symloss.errors import UnsupportedError
@@ -146,8 +146,8 @@ class _Differentiator:
     def _product(self, expr: Product) -> Form:
         (body,), indices = expr.open()
         (other,), inner = expr.open()
-        same = Mul(*(Delta(i, j) for i, j in zip(indices, inner, strict=True)))
-        rest = Product(Piecewise((S.One, same > 0), (other, True)), *inner)
+        same = And(*(Eq(i, j) for i, j in zip(indices, inner, strict=True)))
+        rest = Product(Piecewise((S.One, same), (other, True)), *inner)
         return contract(times(self.of(body), rest), indices)
 
     def _logsumexp(self, expr: a.LogSumExp) -> Form:

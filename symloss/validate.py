@@ -282,14 +282,13 @@ def _symbols(loss: Loss) -> Iterator[tuple[str, ...]]:
             if isinstance(symbol, LabelIndex):
                 yield f"{where} uses the label `{symbol}`, which is no input", symbol.name
             elif isinstance(symbol, Index):
-                letter = symbol.name
-                yield (
-                    (
-                        f"{where} uses the index `{letter}` outside of a reduction; "
-                        f"write Sum(..., {letter}), or Max or Min over it"
-                    ),
-                    letter,
-                )
+                letter = word = symbol.name
+                advice = f"write Sum(..., {letter}), or Max or Min over it"
+                for kind in (sympy.Max, sympy.Min):
+                    if any(symbol in extreme.args for extreme in formula.atoms(kind)):
+                        word = kind.__name__
+                        advice = f"`{word}` is SymPy's, which has no indices: import {word} from symloss.spec"
+                yield f"{where} uses the index `{letter}` outside of a reduction; {advice}", word
             elif not isinstance(symbol, Size):
                 advice = f"; the inputs are {_listed(names)}"
                 word, close = symbol.name, nearest(symbol.name, names)

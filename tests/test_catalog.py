@@ -65,6 +65,12 @@ MISTAKES = [
             i = index("M")
             return Sum(x[i]**2, i) / M
         """, 10, 'the size of the dimension is size("M") from symloss.spec'),
+    ("SymPy's maximum over an index", """
+        def f(x: Prediction["K"]):
+            from sympy import Max
+            k = index("K")
+            return Max(x[k], k)
+        """, 11, "index `k` outside of a reduction; `Max` is SymPy's, which has no indices: import Max from symloss.spec"),
     ("unused input", """
         def f(prediction: Prediction, target: Target):
             return prediction**2

@@ -11,13 +11,13 @@ from mpmath import mp, mpf
 from sympy import Eq, Expr, FiniteSet, Interval, Piecewise, S, Symbol, exp, log
 
 from symloss import atoms as a
-from symloss.catalog import load_text, standard
+from symloss.catalog import load_text, standard, trace
 from symloss.derive import Derivation, derive
 from symloss.index import Delta, Entry, Index, rewrite, walk
 from symloss.matching import Shape
 from symloss.oracle import Oracle, evaluate_expr
 from symloss.rules import GUARD, LIFT, STABILISE
-from symloss.spec import Label, NonNegative, Prediction, Sum, Target, index, loss
+from symloss.spec import Label, Max, NonNegative, Prediction, Sum, Target, index, loss
 
 LOSSES = sorted(standard().names())
 SIZES = {"C": 2, "H": 2, "W": 2, "K": 3, "D": 3, "M": 2}
@@ -266,6 +266,18 @@ def test_deriving_again_gives_the_same(name):
 def test_kinks(name, kinks):
     assert [str(kink.where.lhs) for kink in derived(name).kinks] == kinks
     assert all(kink.where.rhs == 0 and "0" in kink.rule for kink in derived(name).kinks)
+
+
+@loss
+def violations(x: Prediction["K"], label: Label["K"]):
+    k = index("K")
+    return Sum(Max(0, x[k] - x[label]), k)
+
+
+def test_the_branch_of_a_kink_is_named_with_the_index_that_the_author_wrote():
+    assert [kink.rule for kink in derive(trace(violations)).kinks] == [
+        "the branch for x[k] - x[label] <= 0 is taken"
+    ]
 
 
 def test_the_degenerate_form_of_smooth_l1_has_the_kink_of_the_absolute_error():

@@ -27,7 +27,7 @@ from symloss.program import (
     Statement,
     Store,
 )
-from symloss.spec import Label, Max, Positive, Prediction, Sum, Target, index, loss
+from symloss.spec import Label, Max, Min, Positive, Prediction, Product, Sum, Target, index, loss
 
 LOSSES = sorted(standard().names())
 
@@ -431,3 +431,17 @@ def test_a_largest_entry_may_be_one_of_cases(spec, size):
     np.testing.assert_allclose(value, terms.max(1), rtol=0, atol=4e-16 * np.abs(x).max(1).max())
     wanted = (np.arange(size) == terms.argmax(1)[:, None]).astype(float)
     np.testing.assert_array_equal(grad, np.where(at.argmax(1) == terms.argmax(1), 0.0, 1.0)[:, None] * (wanted - at))
+
+
+@loss(title="The logarithm of a box's overlap")
+def overlap(box: Prediction["K"], target: Target["K"]):
+    k = index("K")
+    return log(1 + Product(Min(box[k], target[k]), k))
+
+
+def test_a_product_of_cases_has_the_derivative_of_a_product():
+    box, target = np.array([1.0, 3.0, 0.5, 2.0]), np.array([2.0, 1.5, 4.0, 2.5])
+    value, grad = symloss.compile(overlap).value_and_grad(box, target)
+    product = 1.0 * 1.5 * 0.5 * 2.0
+    assert value == pytest.approx(np.log1p(product), rel=1e-15)
+    np.testing.assert_allclose(grad, np.where(box < target, product / box / (1 + product), 0.0), rtol=1e-15)

@@ -416,7 +416,7 @@ LOSSES: dict[str, Description] = {
             ("\\frac{\\partial \\ell}{\\partial \\hat{y}} = \\begin{cases} \\frac{\\hat{y} - y}{\\beta} & \\text{if } \\left\\lvert \\hat{y} - y \\right\\rvert < \\beta \\\\ \\operatorname{sign}\\left(\\hat{y} - y\\right) & \\text{otherwise} \\end{cases}", ""),
         ),
         kinks=(
-            "|prediction - target| = beta: the branch for beta > Abs(prediction - target) is taken",
+            "|prediction - target| = beta: the branch for |prediction - target| < beta is taken",
             "prediction = target: the gradient of |x| at 0 is taken as 0",
         ),
         limits=(
