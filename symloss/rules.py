@@ -45,6 +45,11 @@ LIFT: tuple[Rule | Shape, ...] = (
         "the power overflows even earlier than the exponential in it",
     ),
     Shape("softmax", rows.find_softmax, "exp overflows above 709; shifted by the maximum it can't"),
+    Shape(
+        "softmax with weights",
+        rows.find_weighted_share,
+        "the weights' logarithms are a part of the logits, and exp of their sum can't overflow",
+    ),
     Rule("sigmoid of tanh", 1 + tanh(x), 2 * a.sigmoid(2 * x), "cancels where tanh is near -1"),
     Rule("complement of tanh", 1 - tanh(x), 2 * a.sigmoid(-2 * x), "cancels where tanh is near 1"),
     Shape("erfc", numbers.find_erfc, "1 - erf(x) and 2 - erfc(x) lose every digit where they are small"),

@@ -31,7 +31,7 @@ PEERS = {peer.key: peer for peer in peers.PEERS}
 ONE_RUN = pytest.mark.xdist_group("benchmark")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def results(tmp_path_factory):
     """The folder that the documented command writes, at tiny sizes.
 
@@ -47,7 +47,7 @@ def results(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(results):
     return json.loads((results / "cpu.json").read_text(encoding="utf-8"))
 

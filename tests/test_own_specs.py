@@ -186,6 +186,13 @@ OWN = {
         def complementary(eta: Prediction, y: Target.over(Interval(0, 1))):
             return -(1 - y) * log(1 - (1 - exp(-exp(eta / 1000)))) - y * eta
         """,
+    "logit_adjusted": """
+        @loss(reference="Menon et al. 2021, arXiv:2007.07314")
+        def logit_adjusted(logits: Prediction["K"], prior: Target["K"].over(Interval.Lopen(0, 1)), label: Label["K"],
+                           tau: Positive = 2):
+            k = index("K")
+            return -log(prior[label]**tau * exp(logits[label]) / Sum(prior[k]**tau * exp(logits[k]), k))
+        """,
 }
 
 
@@ -255,6 +262,32 @@ def test_a_softmax_inside_a_sum_survives_any_logits(name, tmp_path, monkeypatch)
         for at in range(3):
             exact = oracle.evaluate("grad", point, "logits", (at,))
             assert float(gradient[at]) == pytest.approx(float(exact), rel=4e-15, abs=1e-300), (logits, at)
+
+
+MIXTURE = """
+    @loss(reference="Bishop 1994, Mixture density networks")
+    def mixture(logits: Prediction["K"], distance: Prediction["K"], scale: Positive = 2):
+        k, j = index("K"), index("K", "j")
+        w = exp(logits[k]) / Sum(exp(logits[j]), j)
+        return -log(Sum(w * exp(-distance[k]**2 / (2 * scale**2)) / (scale * sqrt(2 * pi)), k))
+    """
+
+
+@pytest.mark.parametrize("distance", [[0.5, 1.0, -2.0], [80.0, 100.0, -90.0], [1e9, 1.0, -1e3]], ids=str)
+def test_a_mixture_of_densities_survives_any_logits_and_distances(distance, tmp_path, monkeypatch):
+    """The gradients are differences of two shares, each of which is right to the last digits."""
+    monkeypatch.setenv("SYMLOSS_CACHE", str(tmp_path))
+    kernels, traced = symloss.compile(spec(MIXTURE)), catalog.trace(catalog.load_text(spec(MIXTURE))["mixture"])
+    oracle = Oracle(traced)
+    for logits in LOGITS[:4] + LOGITS[5:]:
+        point = {"logits": np.array(logits), "distance": np.array(distance)}
+        value, grads = kernels.value_and_grad(*point.values())
+        assert float(value) == pytest.approx(float(oracle.evaluate("value", point)), rel=4e-15), logits
+        for name, gradient in zip(point, grads, strict=True):
+            scale = 1.0 if name == "logits" else np.abs(distance).max()
+            for at in range(3):
+                exact = float(oracle.evaluate("grad", point, name, (at,)))
+                assert float(gradient[at]) == pytest.approx(exact, rel=4e-15, abs=1e-15 * scale), (name, logits, at)
 
 
 SIGNAL_TO_NOISE = """

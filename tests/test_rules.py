@@ -165,8 +165,9 @@ k, m, t = Index("k", "K"), Index("m", "K"), Index("t", "K")
 z, w = Symbol("z", real=True), Symbol("w", real=True)
 p, q = Symbol("p", nonnegative=True), Symbol("q", nonnegative=True)
 c, power = Symbol("c", positive=True), Symbol("power", real=True)
+g = Symbol("g", positive=True)
 f, h = Symbol("f", real=True), Symbol("h", real=True)
-Z, W = (lambda i, base=base: Entry(base, i) for base in (z, w))
+Z, W, G = (lambda i, base=base: Entry(base, i) for base in (z, w, g))
 SHARE = a.Softmax(Z(k), k, t)
 LOG_RATIO = a.log_ratio(p, q, p - q, S.NegativeInfinity)
 REST = a.SoftmaxComplement(Z(k), k, t)
@@ -180,6 +181,10 @@ class Case(NamedTuple):
     domain: dict[str, Any]
     bad: dict[str, Any] | None
     floats: float = GOOD
+
+
+#: Logits that are sums are rounded before they are compared: one ulp of 800 changes a share by 500 ulp.
+ROUNDED_LOGITS = 500.0
 
 
 def row(*numbers: float) -> np.ndarray:
@@ -218,6 +223,14 @@ CASES = [
     Case("complement", lambda: 1 - a.Unit(Z(k), k, t) ** 2, {"z": vector()}, {"z": row(1.0, 1e-12)}),
     Case("complement", lambda: 2 * c - 4 * c * a.sigmoid(x), {"x": (-9, 9), "c": (0.1, 3)}, None),
     Case("log sum exp", lambda: log(Sum(exp(Z(k)), k)), {"z": vector()}, {"z": row(800.0, 799.0)}),
+    Case("log sum exp", lambda: log(c * Sum(G(k) * exp(Z(k)), k) ** 2), {"z": vector(), "g": vector(0.1), "c": (0.1, 3)},
+         {"z": row(800.0, 799.0), "g": row(0.5, 2.0), "c": 0.3}),
+    Case("softmax with weights", lambda: f * G(t) ** power * exp(Z(t) / c) / Sum(G(k) ** power * exp(Z(k) / c), k),
+         {"z": vector(), "g": vector(0.1), "c": (0.5, 3), "power": (0.1, 2), "f": (-3, 3)},
+         {"z": row(800.0, 799.0), "g": row(0.5, 2.0), "c": 1.0, "power": 0.3, "f": 2.0}, ROUNDED_LOGITS),
+    Case("log softmax", lambda: Z(t) + c * log(G(t)) - a.LogSumExp(Z(k) + c * log(G(k)), k) + f,
+         {"z": vector(), "g": vector(0.1), "c": (0.1, 3), "f": (-3, 3)},
+         {"z": row(60.0, 1.0), "g": row(0.5, 2.0), "c": 1.0, "f": 0.0}, ROUNDED_LOGITS),
     Case("log softmax", lambda: log(SHARE), {"z": vector()}, {"z": row(-800.0, 1.0)}),
     Case("log softmax", lambda: Z(t) - a.LogSumExp(Z(k), k), {"z": vector()}, {"z": row(60.0, 1.0)}),
     Case("log softmax", lambda: a.LogSumExp(Z(k), k) - Z(t), {"z": vector()}, {"z": row(60.0, 1.0)}),

@@ -90,8 +90,9 @@ LOOK = r"""() => {
     raw: found,
     over: shown.filter((place) => place.scrollWidth > place.clientWidth + 1
       || inside(place) > place.getBoundingClientRect().right + 1).map((place) => place.dataset.tex.slice(0, 100)),
-    page: Math.max(0, ...[...document.querySelectorAll("main *")].filter((one) => !scrolls(one))
-      .map((one) => one.getBoundingClientRect().right - window.innerWidth)),
+    page: Math.max(0, ...[...document.querySelectorAll("main *")]
+      .map((one) => [one, one.getBoundingClientRect().right - window.innerWidth])
+      .map(([one, over]) => over > 0 && !scrolls(one) ? over : 0)),  // few are over: what scrolls is asked of these
   };
 }"""
 

@@ -39,6 +39,7 @@ TEXTS: dict[str, str] = {
     "sigmoid of a quotient": "商形式的 sigmoid",
     "sigmoid in a power": "sigmoid 的幂",
     "softmax": "softmax",
+    "softmax with weights": "带权重的 softmax",
     "power of a share": "占比的幂",
     "sigmoid of tanh": "由 tanh 化为 sigmoid",
     "complement of tanh": "1 - tanh 化为 sigmoid",
@@ -105,6 +106,9 @@ TEXTS: dict[str, str] = {
     ),
     "exp overflows above 709; shifted by the maximum it can't": (
         "自变量超过 709 时 exp 上溢；先减去最大值就不会上溢"
+    ),
+    "the weights' logarithms are a part of the logits, and exp of their sum can't overflow": (
+        "权重的对数并入 logits，对两者之和取 exp 不会上溢"
     ),
     "cancels where tanh is near -1": "tanh 接近 -1 时两项相消",
     "1 - erf(x) and 2 - erfc(x) lose every digit where they are small": (

@@ -112,10 +112,53 @@ def find_exp_in_cases(node: Expr) -> Expr | None:
     return Sum(exp(Piecewise(*((value.args[0], test) for value, test in body.args))), *indices)
 
 
+def find_weighted_share(node: Expr) -> Expr | None:
+    """w exp(b) at t / Sum(w exp(b)), with positive weights."""
+    if not node.is_Mul:
+        return None
+    for bottom in node.args:
+        if not (bottom.is_Pow and isinstance(bottom.base, Sum) and bottom.exp.is_negative):
+            continue
+        total = bottom.base
+        row = _exponent(total.body)
+        if row is None or isinstance(total.body, exp):
+            continue
+        for place in _places(total.body, total.indices, node):
+            left = [arg for arg in node.args if arg is not bottom]
+            own = substitute(total.body, dict(zip(total.indices, place, strict=True)))
+            if all(take(left, factor) for factor in Mul.make_args(own)):
+                return Mul(a.Softmax(row, total.indices, place), total ** (bottom.exp + 1), *left)
+    return None
+
+
+def _exponent(body: Expr) -> Expr | None:
+    """b + log(w), where a body is w exp(b) with positive w; None where it isn't."""
+    factors = Mul.make_args(body)
+    if not any(isinstance(factor, exp) for factor in factors):
+        return None
+    terms = []
+    for factor in factors:
+        if isinstance(factor, exp):
+            terms.append(factor.args[0])
+            continue
+        base, power = factor.as_base_exp()
+        if not base.is_positive:
+            return None
+        terms.append(power * log(base))
+    return Add(*terms)
+
+
 def find_logsumexp(node: Expr) -> Expr | None:
-    """log(Sum(exp(b)))."""
-    if isinstance(node, log) and isinstance(node.args[0], Sum) and isinstance(node.args[0].body, exp):
-        return a.LogSumExp(node.args[0].body.args[0], node.args[0].indices)
+    """log(c Sum(w exp(b))^n), with positive c and w."""
+    if not isinstance(node, log):
+        return None
+    factors = list(Mul.make_args(node.args[0]))
+    for factor in factors:
+        total, power = factor.as_base_exp()
+        row = _exponent(total.body) if isinstance(total, Sum) else None
+        rest = Mul(*(other for other in factors if other is not factor))
+        if row is not None and rest.is_positive:
+            return power * a.LogSumExp(row, total.indices) + (log(rest) if rest != 1 else 0)
     return None
 
 
@@ -127,13 +170,15 @@ def find_log_softmax(node: Expr) -> Expr | None:
         return None
     for term in node.args:
         sign, rest = term.as_coeff_Mul()
-        if isinstance(rest, a.LogSumExp) and abs(sign) == 1:
-            for other in node.args:
-                entry = negated(other) if sign == 1 else other
-                place = unify(rest.body, rest.indices, entry)
-                if place is not None:
-                    left = [arg for arg in node.args if arg is not term and arg is not other]
-                    return Add(-sign * a.LogSoftmax(rest.body, rest.indices, place), *left)
+        if not isinstance(rest, a.LogSumExp) or abs(sign) != 1:
+            continue
+        others = {negated(arg) if sign == 1 else arg: arg for arg in node.args if arg is not term}
+        for place in _places(rest.body, rest.indices, node):
+            left = list(others)
+            own = substitute(rest.body, dict(zip(rest.indices, place, strict=True)))
+            if take(left, own) or all(take(left, part) for part in Add.make_args(own)):
+                found = a.LogSoftmax(rest.body, rest.indices, place)
+                return Add(-sign * found, *(others[arg] for arg in left))
     return None
 
 
