@@ -7,7 +7,7 @@ from typing import Any
 
 from sympy import Basic, Expr, Piecewise
 
-from symloss.index import Binder, Entry
+from symloss.index import Binder, Entry, Index
 from symloss.program import Accumulator, Assign, If, Keep, Load, Loop, Reduce, Statement, Store
 
 
@@ -83,6 +83,15 @@ def nested(statements: Iterable[Statement]) -> Iterator[Statement]:
 def stored(statements: Iterable[Statement]) -> Iterator[str]:
     """The outputs that statements write to."""
     return (statement.output for statement in nested(statements) if isinstance(statement, Store))
+
+
+def in_loops(statements: Iterable[Statement]) -> Iterator[str]:
+    """The inputs and outputs that are read or written at an index of a loop."""
+    for statement in nested(statements):
+        match statement:
+            case Load(_, array, indices) | Store(array, indices, _):
+                if any(index.has(Index) for index in indices):
+                    yield array
 
 
 def writes(statement: Statement) -> bool:

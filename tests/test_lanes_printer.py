@@ -458,8 +458,15 @@ def test_lines(statements, samples, entries, narrow):
 def test_sparse_outputs_are_added_to_and_zeros_aren_t_written(narrow):
     statements = [Load(LABEL, "label", ()), Store("grad_x", (LABEL,), Integer(5)), Store("grad_x", (LABEL,), Integer(0))]
     lines = printed(statements, narrow, sparse=("grad_x",)).text.splitlines()
-    tile = "grad_x_tile" if narrow else "None"
-    assert lines[1:] == [f"add_to(grad_x, (sample, label_i), factor * 5.0, {tile})"]
+    assert lines[1:] == ["add_to(grad_x, (sample, label_i), factor * 5.0, None)"]
+
+
+def test_rows_of_which_only_entries_at_labels_are_used_are_not_copied():
+    s = Symbol("s", real=True)
+    at_label = [Load(LABEL, "label", ()), Load(s, "x", (LABEL,)), Store("grad_x", (LABEL,), s)]
+    assert printed(at_label, True, sparse=("grad_x",)).tiles == {}
+    # What a loop reads is copied, and then the label's entry comes from there.
+    assert printed([*at_label, Loop((K,), (LOAD_K, Store("hess_x", (K,), LOAD_K.name)))], True).tiles == {"x": 1, "hess_x": 1}
 
 
 def test_a_row_loop_in_a_row_loop_has_one_of_them_across_lanes():

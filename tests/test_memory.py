@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import assembly
 import numpy as np
 import pytest
 from numba import njit
 from symloss_kernels._lanes import LANES
-from symloss_kernels._memory import add_to, load, load_wide, put, put_unless
+from symloss_kernels._memory import LINE, add_to, load, load_wide, put, put_unless
 from symloss_kernels._runs import occupied, only, run, within
 from symloss_kernels._tiles import clear, fetch, flush, tile_of
 
@@ -134,6 +136,17 @@ def copied(x, out):
     for start in range(0, len(x), LANES):
         place = run(start, len(x))
         put(out, (place,), load(x, (place,), None), None)
+
+
+@pytest.mark.skipif(not assembly.X86, reason="reads the machine code of x86 processors")
+@BOTH
+def test_lines_of_rows_are_asked_for_ahead_and_those_of_tiles_are_not(dtype):
+    row = np.zeros(LANES, dtype)
+    asked = re.findall(r"\bprefetch(?:t0|w)\b", assembly.compiled(copied, (row, row)))
+    for kind in ("prefetcht0", "prefetchw"):  # each line of the lanes, as often as the loop is unrolled
+        assert asked.count(kind) and asked.count(kind) % (row.nbytes // LINE) == 0
+    rows = row.reshape(1, LANES)
+    assert "prefetch" not in assembly.compiled(through_tiles, (rows, None, rows))
 
 
 @compiled

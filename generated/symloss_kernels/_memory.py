@@ -10,6 +10,7 @@ from ._lanes import (
     DOUBLE,
     F64,
     I1,
+    I8,
     I32,
     I64,
     LETTER,
@@ -30,6 +31,13 @@ from ._numba import LANES, call, cgutils, intrinsic, ir, signature, types
 
 __all__ = ["add_to", "load", "load_wide", "put", "put_unless"]
 
+#: How many bytes ahead of a row's lanes a line of memory is asked for. Where memory, or a cache that many cores share, is
+#: far away, a core that waits for each line gets half of what it gets when it asks in time. Half a page is enough, and is
+#: little beyond the end of an array.
+AHEAD = 2048
+#: The bytes that come at once.
+LINE = 64
+
 
 def lanes_in(array, indices):
     """Whether an access touches many entries: an index of the array's own axes is a run or positions."""
@@ -40,11 +48,12 @@ def lanes_in(array, indices):
 class _Access:
     """Where an access goes: to one entry, to a row of neighbours, or to many entries of their own.
 
-    Arrays are C-contiguous, so that a run along the last axis is a row.
+    Arrays are C-contiguous, so that a run along the last axis is a row. `is_near` is whether the array stays in the
+    nearest cache.
     """
 
-    def __init__(self, context, builder, array, value, indices, index_values):
-        self.builder = builder
+    def __init__(self, context, builder, array, value, indices, index_values, is_near=False):
+        self.builder, self.is_near = builder, is_near
         found = context.make_array(array)(context, builder, value)
         kinds, given = list(indices), list(index_values)
         sample = run_parts(context, builder, given[0]) if isinstance(kinds[0], Run) else None
@@ -90,6 +99,16 @@ class _Access:
         places = "p0" if self.row else f"v{LANES}p0"
         return f"llvm.masked.{what}.v{LANES}{LETTER[self.item]}.{places}"
 
+    def _ask_ahead(self, pointer, write):
+        """Ask for the lines that a row's later lanes will be read from, or written to."""
+        if self.is_near:
+            return
+        start = self.builder.bitcast(pointer, I8.as_pointer())
+        for offset in range(0, LANES * self.size.constant, LINE):
+            place = self.builder.gep(start, [I64(AHEAD + offset)])
+            # Into the nearest cache, as data.
+            call(self.builder, "llvm.prefetch.p0", ir.VoidType(), [place, I32(write), I32(3), I32(1)])
+
     def read(self):
         """The number there, or the lanes there; 0 in lanes that aren't in use."""
         builder, kind = self.builder, vector(self.item)
@@ -103,6 +122,7 @@ class _Access:
         # A masked access is several times slower than a plain one where the processor writes whole cache lines.
         with builder.if_else(self.full, likely=True) as (plain, masked):
             with plain:
+                self._ask_ahead(pointer, 0)
                 builder.store(builder.load(pointer, align=self.size.constant), result)
             with masked:
                 args = [pointer, self.size, self.mask, zeros]
@@ -121,6 +141,7 @@ class _Access:
             pointer = builder.bitcast(self.pointer, value.type.as_pointer())
             with builder.if_else(self.full, likely=True) as (plain, masked):
                 with plain:
+                    self._ask_ahead(pointer, 1)
                     builder.store(value, pointer, align=self.size.constant)
                 with masked:
                     args = [value, pointer, self.size, self.mask]
@@ -166,7 +187,8 @@ def _entered(context, builder, array, value, indices, index_values, tile, tile_v
     if write:
         sample = run_parts(context, builder, given[0])
         lanes.mask, lanes.full = sample.mask, sample.full
-    return _Access(context, builder, tile, tile_value, [*kinds[1:], RUN], [*given[1:], lanes._getvalue()])
+    places = [*given[1:], lanes._getvalue()]
+    return _Access(context, builder, tile, tile_value, [*kinds[1:], RUN], places, is_near=True)
 
 
 def _load(array, indices, tile, widen):

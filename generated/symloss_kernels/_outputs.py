@@ -100,7 +100,7 @@ class Buffer:
         else:
             array = self.array[start:stop]
         if self.zero:
-            array.fill(0.0)
+            array.view(np.uint8).fill(0)  # as bytes, for which there is a faster way
         return array
 
     def keep(self, start: int, stop: int, array: np.ndarray) -> None:

@@ -8,12 +8,11 @@ the nearest cache, and results are copied back from one.
 
 import numpy as np
 
-from ._lanes import I1, I32, I64, LETTER, RUN, WORD, run_parts
+from ._lanes import I1, I8, I32, I64, LETTER, RUN, WORD, run_parts
 from ._numba import LANES, call, cgutils, intrinsic, ir, overload, signature, types
 
 __all__ = ["as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"]
 
-_BYTE = ir.IntType(8)
 #: The word of a mask that holds in all lanes.
 ALL = (1 << LANES) - 1
 
@@ -83,8 +82,8 @@ def _transpose(typingctx, source, source_at, source_step, target, target_at, tar
 
         def first(count):
             """Whether all of a row are wanted, and which are."""
-            ones = builder.shl(_BYTE(1), builder.trunc(count, _BYTE))
-            mask = builder.bitcast(builder.sub(ones, _BYTE(1)), ir.VectorType(I1, BLOCK))
+            ones = builder.shl(I8(1), builder.trunc(count, I8))
+            mask = builder.bitcast(builder.sub(ones, I8(1)), ir.VectorType(I1, BLOCK))
             return builder.icmp_signed(">=", count, I64(BLOCK)), mask
 
         def begins(array, at, step):

@@ -39,6 +39,7 @@ from symloss.program import (
 from symloss.statements import (
     assigns_value,
     expressions,
+    in_loops,
     made,
     places,
     read,
@@ -107,6 +108,7 @@ class Body:
             for symbol in call.free_symbols
         }
         self._wide: set[str] = set()
+        self._in_loops = set(in_loops(program.body))
         self._powers(program.body)
 
     def lines(self) -> list[str]:
@@ -203,8 +205,11 @@ class Body:
         return lines
 
     def _tile(self, array: str, indices: Sequence[Any]) -> str:
-        """The tile of an array whose samples have rows, with samples in the lanes."""
-        if not (self.narrow and indices):
+        """The tile of an array whose samples have rows, with samples in the lanes.
+
+        One of which each sample has only entries at its labels isn't worth copying.
+        """
+        if not (self.narrow and indices) or array not in self._in_loops:
             return "None"
         self.tiles[array] = len(indices)
         return f"{array}_tile"

@@ -48,7 +48,8 @@ __all__ = [
     "min_of", "opposite", "over", "product_of", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
 ]
 
-F64, F32, I64, I32, I1 = ir.DoubleType(), ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
+F64, F32 = ir.DoubleType(), ir.FloatType()
+I64, I32, I8, I1 = (ir.IntType(bits) for bits in (64, 32, 8, 1))
 WORD = ir.IntType(LANES)  # a mask as one word
 LETTER = {F64: "f64", F32: "f32", I64: "i64", I1: "i1"}
 
