@@ -69,6 +69,8 @@ class Products:
         if name == "value":
             return [Factor(name, indices, expr)]
         expr, products = of_output(name, indices, expr, self.loss)
+        symmetric = {into for into, matrix in self.before.items() if _is_gram(matrix)}
+        products = [(after, along_rows(factor, symmetric)) for after, factor in products]
         for after, factor in products:
             self.after.append(after)
             self.factors[factor.name] = tuple(index.dim for index in factor.indices)
@@ -153,6 +155,27 @@ def of_differences(expr: Expr, names: Container[str], name_of: Callable[[str, st
         return Add(*terms)
 
     return rewrite(expr, replace)
+
+
+def along_rows(factor: Factor, symmetric: Container[str]) -> Factor:
+    """A factor that reads symmetric matrices in the order in which it is written, and so along their rows.
+
+    Args:
+        factor: what the kernel writes.
+        symmetric: the names of these matrices: each is the same if the halves of its indices change places.
+    """
+    place = {index: number for number, index in enumerate(factor.indices)}
+
+    def replace(node: Expr) -> Expr:
+        if not isinstance(node, Entry) or node.base.name not in symmetric or not {*node.indices} <= {*place}:
+            return node
+        half = len(node.indices) // 2
+        first, second = node.indices[:half], node.indices[half:]
+        if [place[i] for i in first] <= [place[i] for i in second]:
+            return node
+        return Entry(node.base, *second, *first)
+
+    return factor._replace(expr=rewrite(factor.expr, replace))
 
 
 def _entry_of(term: Expr, names: Container[str]) -> Entry | None:

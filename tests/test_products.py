@@ -24,7 +24,7 @@ from symloss.spec import Label, Prediction, Sum, Target, index, loss
 
 products = import_module("symloss_kernels._products")
 i, j, k, d, e = index("I"), index("J"), index("K"), index("D"), index("E")
-i_2, d_2 = index("I", "i_2"), index("D", "d_2")
+i_2, d_2, k_2 = index("I", "i_2"), index("D", "d_2"), index("K", "k_2")
 
 
 
@@ -232,6 +232,28 @@ def test_the_difference_of_two_gram_matrices_is_one_matrix(spec):
         assert alone == ({"a_by_a"} if spec is grams_of_columns else set())
 
 
+@loss(title="A Gram matrix whose rows are two axes")
+def gram_of_pairs(a: Prediction["I", "K", "D"]):
+    return Sum(Sum(a[i, k, d] * a[i_2, k_2, d], d) ** 3, i, k, i_2, k_2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "along", "across"),
+    [
+        (gram, "a_by_a, (sample, i, i_2)", "a_by_a, (sample, i_2, i)"),
+        (grams, "a_gram_less_b, (sample, i, i_2)", "a_gram_less_b, (sample, i_2, i)"),
+        (gram_of_pairs, "a_by_a, (sample, i, k, i_2, k_2)", "a_by_a, (sample, i_2, k_2, i, k)"),
+    ],
+)
+def test_a_symmetric_matrix_is_read_along_its_rows(spec, along, across):
+    source = printed(spec)
+    grad, hvp = source[source.index("def grad(") :].split("def grad_and_hess(")
+    assert along in grad
+    assert across not in grad
+    other = f"_by_vector_a, {across.split(', ', 1)[1]}"
+    assert other in hvp  # a matrix of two arrays isn't the same the other way round
+
+
 @pytest.mark.parametrize("spec", [sum_of_grams, unlike_grams, gram_and_product], ids=of)
 def test_what_is_no_difference_of_gram_matrices(spec):
     found = program(spec).before
@@ -321,9 +343,9 @@ def multiplications(monkeypatch):
         for name in ("multiplied", "gram_difference"):
             made = getattr(module, name)
 
-            def count(left, right, made=made):
+            def count(left, *others, made=made):
                 calls.append(left.shape)
-                return made(left, right)
+                return made(left, *others)
 
             monkeypatch.setattr(module, name, count)
         return calls
@@ -490,6 +512,21 @@ def exact_difference(left, less):
     return x @ x.T - y @ y.T
 
 
+def gram_difference(left, less):
+    """What `products.gram_difference` puts into an array, whatever was there before."""
+    total = np.full((len(left), len(left)), np.nan)
+    products.gram_difference(left, less, total)
+    return total
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 24, 100])
+def test_a_matrix_is_made_symmetric_in_its_place(size):
+    matrix = np.random.default_rng(size).normal(size=(size, size))
+    expected = (matrix + matrix.T) / 2
+    products.make_symmetric(matrix)
+    np.testing.assert_array_equal(matrix, expected)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("distance", [1.0, 1e-3, 1e-6])
 def test_gram_matrices_that_are_close_keep_the_digits_of_their_difference(monkeypatch, dtype, distance):
@@ -499,8 +536,7 @@ def test_gram_matrices_that_are_close_keep_the_digits_of_their_difference(monkey
     less = rng.uniform(0.5, 1.0, (4, 100)).astype(dtype)
     left = (less * (1 + distance * rng.uniform(0.5, 1.0, less.shape))).astype(dtype)
     exact = exact_difference(left, less)
-    made = products.gram_difference(left, less)
-    assert made.dtype == np.float64
+    made = gram_difference(left, less)
     error = [abs(Fraction(float(a)) - b) / b for a, b in zip(made.ravel(), exact.ravel(), strict=True)]
     assert float(max(error)) <= 16 * np.finfo(dtype).eps
 
@@ -524,7 +560,7 @@ def test_float32_features_of_any_size_make_what_float64_makes(monkeypatch, case)
     left, less = (a.astype(np.float32) for a in HARD[case](*rng.uniform(0.5, 1.0, (2, 8, 64))))
     wide = [array.astype(np.float64) for array in (left, less)]
     with np.errstate(all="ignore"):
-        made, expected = products.gram_difference(left, less), products.gram_difference(*wide)
+        made, expected = gram_difference(left, less), gram_difference(*wide)
         # An entry's error is a part of that of the sum of its terms' sizes.
         size = np.abs(wide[0] - wide[1]) @ np.abs(wide[0] + wide[1]).T
         size = size + size.T

@@ -95,9 +95,10 @@ def grad(samples, features, target_features, features_gram_less_target_features,
             continue
         factor = sample_weight * mean_scale
         for c in range(C):
-            for c_2 in range(C):
-                features_gram_less_target_features_c_2_c = load(features_gram_less_target_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
+            for c_2_start in range(0, C, LANES):
+                c_2 = run(c_2_start, C)
+                features_gram_less_target_features_c_c_2 = load(features_gram_less_target_features, (sample, c, c_2), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_c_2), None)
 
 
 @kernel
@@ -117,13 +118,10 @@ def value_and_grad(samples, features, target_features, features_gram_less_target
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
                 features_gram_less_target_features_c_c_2 = load(features_gram_less_target_features, (sample, c, c_2), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_c_2), None)
                 sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(features_gram_less_target_features_c_c_2) * wide(features_gram_less_target_features_c_c_2), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         value = sum_square / (C * C * H * H * W * W)
-        for c in range(C):
-            for c_2 in range(C):
-                features_gram_less_target_features_c_2_c = load(features_gram_less_target_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -177,9 +175,10 @@ def grad_and_hess(samples, features, target_features, features_gram_less_target_
                     features_c_h_w = load_wide(features, (sample, c, h, w), None)
                     put(hess_features, (sample, c, h, w), factor * (4.0 / (C * C * H * H * W * W) * features_c_h_w * features_c_h_w + 4.0 / (C * H * W) * (load_wide(all_sum_square, (c,), None) / (C * H * W) - load_wide(all_sum_square_2, (c,), None) / (C * H * W)) + 4.0 / (C * C * H * H * W * W) * load_wide(all_sum_square_3, (h, w), None)), None)
         for c in range(C):
-            for c_2 in range(C):
-                features_gram_less_target_features_c_2_c = load_wide(features_gram_less_target_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
+            for c_2_start in range(0, C, LANES):
+                c_2 = run(c_2_start, C)
+                features_gram_less_target_features_c_c_2 = load_wide(features_gram_less_target_features, (sample, c, c_2), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_c_2), None)
 
 
 @kernel
@@ -198,8 +197,8 @@ def hvp(samples, features, target_features, vector_features, features_by_vector_
                 features_by_vector_features_c_c_2 = load_wide(features_by_vector_features, (sample, c, c_2), None)
                 features_by_vector_features_c_2_c = load_wide(features_by_vector_features, (sample, c_2, c), None)
                 put(hvp_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * (features_by_vector_features_c_c_2 + features_by_vector_features_c_2_c)), None)
-                features_gram_less_target_features_c_2_c = load_wide(features_gram_less_target_features, (sample, c_2, c), None)
-                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_2_c), None)
+                features_gram_less_target_features_c_c_2 = load_wide(features_gram_less_target_features, (sample, c, c_2), None)
+                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * features_gram_less_target_features_c_c_2), None)
 
 
 @kernel

@@ -113,9 +113,10 @@ def grad(samples, features, content_features, style_features, content_weight, st
                     features_c_h_w = load(features, (sample, c, h, w), None)
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w)), None)
         for c in range(C):
-            for c_2 in range(C):
-                features_gram_less_style_features_c_2_c = load(features_gram_less_style_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
+            for c_2_start in range(0, C, LANES):
+                c_2 = run(c_2_start, C)
+                features_gram_less_style_features_c_c_2 = load(features_gram_less_style_features, (sample, c, c_2), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_c_2), None)
 
 
 @kernel
@@ -135,6 +136,7 @@ def value_and_grad(samples, features, content_features, style_features, content_
             for c_2_start in range(0, C, LANES):
                 c_2 = run(c_2_start, C)
                 features_gram_less_style_features_c_c_2 = load(features_gram_less_style_features, (sample, c, c_2), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_c_2), None)
                 sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(c_2, wide(features_gram_less_style_features_c_c_2) * wide(features_gram_less_style_features_c_c_2), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry))
         sum_square_2, sum_square_2_carry = 0.0, 0.0
@@ -149,10 +151,6 @@ def value_and_grad(samples, features, content_features, style_features, content_
                     sum_square_2, sum_square_2_carry = tally(sum_square_2, sum_square_2_carry, within(w, wide(difference) * wide(difference), 0.0), features)
         sum_square_2 = sum_of(finish(sum_square_2, sum_square_2_carry))
         value = content_weight / (C * H * W) * sum_square_2 + style_weight / (C * C * H * H * W * W) * sum_square
-        for c in range(C):
-            for c_2 in range(C):
-                features_gram_less_style_features_c_2_c = load(features_gram_less_style_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -209,9 +207,10 @@ def grad_and_hess(samples, features, content_features, style_features, content_w
                     put(grad_features, (sample, c, h, w), factor * (2.0 / (C * H * W) * content_weight * (features_c_h_w - content_features_c_h_w)), None)
                     put(hess_features, (sample, c, h, w), factor * (ratio + 4.0 / (C * C * H * H * W * W) * style_weight * features_c_h_w * features_c_h_w + 4.0 / (C * H * W) * style_weight * (load_wide(all_sum_square, (c,), None) / (C * H * W) - load_wide(all_sum_square_2, (c,), None) / (C * H * W)) + 4.0 / (C * C * H * H * W * W) * style_weight * load_wide(all_sum_square_3, (h, w), None)), None)
         for c in range(C):
-            for c_2 in range(C):
-                features_gram_less_style_features_c_2_c = load_wide(features_gram_less_style_features, (sample, c_2, c), None)
-                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
+            for c_2_start in range(0, C, LANES):
+                c_2 = run(c_2_start, C)
+                features_gram_less_style_features_c_c_2 = load_wide(features_gram_less_style_features, (sample, c, c_2), None)
+                put(grad_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_c_2), None)
 
 
 @kernel
@@ -236,8 +235,8 @@ def hvp(samples, features, content_features, style_features, content_weight, sty
                 features_by_vector_features_c_c_2 = load_wide(features_by_vector_features, (sample, c, c_2), None)
                 features_by_vector_features_c_2_c = load_wide(features_by_vector_features, (sample, c_2, c), None)
                 put(hvp_features_factor, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * (features_by_vector_features_c_c_2 + features_by_vector_features_c_2_c)), None)
-                features_gram_less_style_features_c_2_c = load_wide(features_gram_less_style_features, (sample, c_2, c), None)
-                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_2_c), None)
+                features_gram_less_style_features_c_c_2 = load_wide(features_gram_less_style_features, (sample, c, c_2), None)
+                put(hvp_features_factor_2, (sample, c, c_2), factor * (4.0 / (C * C * H * H * W * W) * style_weight * features_gram_less_style_features_c_c_2), None)
 
 
 @kernel
