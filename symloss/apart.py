@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sympy import Eq, Expr, Piecewise, S, preorder_traversal
+from sympy import Eq, Expr, Mul, Piecewise, S, preorder_traversal, sift
 from sympy.core.parameters import distribute
 
-from symloss.index import Index, Sum, rewrite, substitute
+from symloss.index import Index, Size, Sum, rewrite, substitute
 from symloss.primitive import ArgMax
 from symloss.sharing import free_in
 
@@ -44,9 +44,12 @@ def sums_apart(expr: Expr) -> Expr:
             return node
         (body,), (index,) = node.open()
         found = set_apart(body, index)
-        if found is None or found.own == 0:
+        if found is None:
             return node
-        others = Piecewise((S.Zero, Eq(index, found.place)), (found.others, True), evaluate=False)
-        return Sum(others, index) + found.own
+        # Numbers and sizes wait for the sum. Another factor could be infinite, where there are no others.
+        factors = Mul.make_args(found.others)
+        sizes, factors = sift(factors, lambda f: f.free_symbols <= f.atoms(Size), binary=True)
+        others = Piecewise((S.Zero, Eq(index, found.place)), (Mul(*factors), True), evaluate=False)
+        return Mul(*sizes) * Sum(others, index) + found.own
 
     return rewrite(expr, replace)

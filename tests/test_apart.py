@@ -67,6 +67,8 @@ def test_a_sum_has_the_entry_beside_it():
     term = Piecewise((Entry(x, k) ** 2, Eq(k, PLACE)), (a * Entry(t, k), True))
     others = Piecewise((S.Zero, Eq(k, PLACE)), (a * Entry(t, k), True), evaluate=False)
     assert sums_apart(Sum(term, k)) == Sum(others, k) + Entry(x, PLACE) ** 2
+    scaled = Piecewise((Entry(x, k) ** 2, Eq(k, PLACE)), (-3 * a * Entry(t, k) / k.size, True))
+    assert sums_apart(Sum(scaled, k)) == -3 / k.size * Sum(others, k) + Entry(x, PLACE) ** 2
     left_out = Sum(Piecewise((0, Eq(k, PLACE)), (Entry(t, k), True)), k)
     assert sums_apart(left_out) == left_out
 

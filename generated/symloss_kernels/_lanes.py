@@ -45,7 +45,7 @@ from ._numba import (
 
 __all__ = [
     "AVX512", "FMA", "LANES", "any_lane", "copysign", "divisor", "first_max", "first_place", "floor", "fma", "function", "kernel", "max_of",
-    "min_of", "opposite", "over", "product_of", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
+    "min_of", "opposite", "over", "product_of", "ratio0", "ratio0_over", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
 ]
 
 F64, F32 = ir.DoubleType(), ir.FloatType()
@@ -336,47 +336,59 @@ def _quotient_type(a, b):
 
 def _by_scalar(context, builder, sig, args):
     """Lanes by a scalar, whose reciprocal a loop computes once."""
-    x, y = args
+    return by_scalar(builder, *args)
+
+
+def by_scalar(builder, x, y, zero=False):
+    """`divided` of lanes and a scalar."""
     if not RECIPROCALS:
-        return builder.fdiv(x, splat(builder, y))
+        return divided(builder, x, splat(builder, y), zero)
     inverse, usual = reciprocal(builder, y)
-    return by_reciprocal(builder, x, splat(builder, y), splat(builder, inverse), usual)
+    return by_reciprocal(builder, x, splat(builder, y), splat(builder, inverse), usual, zero)
 
 
 def reciprocal(builder, y):
-    """1 / y, of a scalar or of lanes, and whether it is far enough from the ends of its range to be multiplied by."""
+    """1 / y, of a scalar or of lanes, and whether it may be multiplied by: positive, and far from the ends of its range."""
     item = y.type.element if isinstance(y.type, ir.VectorType) else y.type
     inverse = builder.fdiv(constant(y.type, 1.0), y)
-    size = operation(builder, "fabs", [inverse])
     least, largest = (constant(y.type, 2.0**power) for power in ((-1000, 1000) if item == F64 else (-120, 120)))
-    usual = builder.and_(builder.fcmp_ordered(">", size, least), builder.fcmp_ordered("<", size, largest))
+    usual = builder.and_(builder.fcmp_ordered(">", inverse, least), builder.fcmp_ordered("<", inverse, largest))
     if item is not y.type:
         usual = builder.icmp_unsigned("==", builder.bitcast(usual, WORD), ir.Constant(WORD, 2**LANES - 1))
     return inverse, usual
 
 
-def by_reciprocal(builder, x, y, inverse, usual):
-    """x / y, as a product: a division takes ten times as long.
+def by_reciprocal(builder, x, y, inverse, usual, zero=False):
+    """`divided` of x and y, as a product: a division takes ten times as long.
 
     What the product lacks is added, which gives the quotient as a division rounds it, but that of numbers next to the
-    smallest there are it may be one ulp off. Infinity and NaN have nothing to add. Where the reciprocal isn't a usual
-    number, x is divided.
+    smallest there are it may be one ulp off. Infinity and NaN have nothing to add; zero has a zero of its own sign, as y
+    is positive. Where the reciprocal isn't a usual number, x is divided.
     """
     with builder.if_else(usual) as (then, otherwise):
         with then:
             product = builder.fmul(x, inverse)
-            rest = operation(builder, "fma", [builder.fneg(product), y, x])
-            whole = operation(builder, "fma", [rest, inverse, product])
-            whole = operation(builder, "copysign", [whole, product])  # of 0
+            excess = operation(builder, "fma", [product, y, builder.fneg(x)])
+            whole = operation(builder, "fma", [builder.fneg(excess), inverse, product])
             near = builder.select(builder.fcmp_ordered("==", whole, whole), whole, product)
             near_from = builder.block
         with otherwise:
-            far = builder.fdiv(x, y)
+            far = divided(builder, x, y, zero)
             far_from = builder.block
     result = builder.phi(x.type)
     result.add_incoming(near, near_from)
     result.add_incoming(far, far_from)
     return result
+
+
+def divided(builder, x, y, zero=False):
+    """x / y; if `zero`, 0 where x is 0, whatever number y is."""
+    result = builder.fdiv(x, y)
+    if not zero:
+        return result
+    nothing = constant(x.type, 0.0)
+    known = builder.fcmp_ordered("ord", y, y)
+    return builder.select(builder.and_(builder.fcmp_ordered("==", x, nothing), known), nothing, result)
 
 
 _arithmetic((operator.add, operator.iadd), "fadd", "add")
@@ -484,19 +496,45 @@ def divisor(typingctx, y):
     return signature(types.Tuple((kind, kind, types.boolean)), kind), emit
 
 
+def _over(doc, zero):
+    """A function that divides by what `divisor` was given."""
+
+    @intrinsic
+    def function(typingctx, x, by):
+        of = by.types[0]
+        kind = joined(x, of) or types.float64
+
+        def emit(context, builder, sig, args):
+            y, inverse, usual = (builder.extract_value(args[1], place) for place in range(3))
+            if RECIPROCALS and kind == of and isinstance(kind, Lanes):
+                return by_reciprocal(builder, args[0], y, inverse, usual, zero)
+            return divided(builder, args[0], context.cast(builder, y, of, kind), zero)
+
+        return signature(kind, kind, by), emit
+
+    function.__doc__ = doc
+    return function
+
+
+over = _over("x / y, of a y that `divisor` was given.", False)
+ratio0_over = _over("`ratio0` of x and a y that `divisor` was given.", True)
+
+
 @intrinsic
-def over(typingctx, x, by):
-    """x / y, of a y that `divisor` was given."""
-    of = by.types[0]
-    kind = joined(x, of) or types.float64
+def ratio0(typingctx, x, y):
+    """x / y, and 0 where x is 0 (NaN if y is NaN)."""
+    kind = joined(x, y) or types.float64
+    if isinstance(x, Lanes) and isinstance(y, types.Float):
+
+        def emit(context, builder, sig, args):
+            return by_scalar(builder, *args, zero=True)
+
+        return signature(kind, kind, scalar_of(kind)), emit
 
     def emit(context, builder, sig, args):
-        parts = [builder.extract_value(args[1], place) for place in range(3)]
-        if RECIPROCALS and kind == of and isinstance(kind, Lanes):
-            return by_reciprocal(builder, args[0], parts[0], parts[1], parts[2])
-        return builder.fdiv(args[0], context.cast(builder, parts[0], of, kind))
+        return divided(builder, *args, zero=True)
 
-    return signature(kind, kind, by), emit
+    return signature(kind, kind, kind), emit
 
 
 @intrinsic

@@ -51,7 +51,7 @@ from ._elementary import (
     sum_rest,
     tan,
 )
-from ._primitives import copysign, fma, function, kernel, over, rint, select, sqrt, wide
+from ._primitives import copysign, fma, function, kernel, ratio0, ratio0_over, rint, select, sqrt, wide
 from ._primitives import (
     add,
     exponent_of,
@@ -162,19 +162,6 @@ def scale_of(x):
 def times0(x, y):
     """x y, and 0 where x is 0 (NaN if y is NaN)."""
     return select((x == 0.0) & (y == y), 0.0, x * y)
-
-
-@function
-def ratio0(x, y):
-    """x / y, and 0 where x is 0 (NaN if y is NaN)."""
-    return select((x == 0.0) & (y == y), 0.0, x / y)
-
-
-@function
-def ratio0_over(x, by):
-    """`ratio0` of x and a y that `divisor` was given."""
-    y = by[0]
-    return select((x == 0.0) & (y == y), 0.0, over(x, by))
 
 
 # --- sums and quotients of exponentials -----------------------------------------------------------------

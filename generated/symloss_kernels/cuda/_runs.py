@@ -3,7 +3,7 @@
 """Runs: consecutive samples, or entries of a row, of which some may be left out."""
 
 from ._lanes import DOUBLE, I1, I64, MASK, RUN, WORD, Run, joined, run_parts, vector
-from ._numba import LANES, cgutils, intrinsic, ir, signature, types
+from ._numba import AVX512, LANES, cgutils, intrinsic, ir, signature, types
 
 __all__ = ["occupied", "only", "run", "within"]
 
@@ -57,12 +57,25 @@ def occupied(typingctx, place, weight, sample_weight):
 
 @intrinsic
 def within(typingctx, place, value, other):
-    """`value` at the places in use and `other` elsewhere; for a single place, `value`."""
+    """`value` at the places in use and `other` elsewhere; for a single place, `value`.
+
+    Without masks among a processor's registers they take a dozen instructions to apply, so full runs go around them.
+    """
     if not isinstance(place, Run):
         return signature(value, place, value, other), lambda context, builder, sig, args: args[1]
     kind = joined(value, other) or DOUBLE
 
     def emit(context, builder, sig, args):
-        return builder.select(run_parts(context, builder, args[0]).mask, args[1], args[2])
+        place, value, other = args
+        parts = run_parts(context, builder, place)
+        if AVX512:
+            return builder.select(parts.mask, value, other)
+        before = builder.block
+        with builder.if_then(builder.not_(parts.full), likely=False):
+            some, after = builder.select(parts.mask, value, other), builder.block
+        result = builder.phi(value.type)
+        result.add_incoming(value, before)
+        result.add_incoming(some, after)
+        return result
 
     return signature(kind, place, kind, kind), emit

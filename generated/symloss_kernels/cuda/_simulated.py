@@ -20,8 +20,9 @@ from ._numba import FMA, LANES, absent, function, kernel, plain, scalar
 __all__ = [
     "FMA", "add", "add_to", "any_lane", "blank", "by_precision", "copysign", "exponent_of", "flat", "floor", "fma", "function",
     "in_float64", "kernel", "label_at", "lanes_max", "lanes_min", "lanes_product", "lanes_sum", "lanewise", "like", "load",
-    "load_wide", "narrow", "occupied", "only", "opposite", "over", "per_precision", "polynomial", "precise", "put", "put_unless",
-    "rint", "run", "scalar", "scale2", "select", "split2", "sqrt", "tally", "where_found", "wide", "widened", "within",
+    "load_wide", "narrow", "occupied", "only", "opposite", "per_precision", "polynomial", "precise", "put", "put_unless",
+    "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "select", "split2", "sqrt", "tally", "where_found", "wide",
+    "widened", "within",
 ]
 
 SINGLE, DOUBLE, PLACES, ANSWERS = map(np.dtype, (np.float32, np.float64, np.int64, np.bool_))
@@ -107,9 +108,14 @@ def _numbers(function):
 sqrt, rint, floor, copysign = map(_numbers, (np.sqrt, np.rint, np.floor, np.copysign))
 
 
-def over(x, by):
-    """x / y, of a y that `divisor` was given, which no kernel for GPUs does."""
-    return x / by[0]
+def ratio0(x, y):
+    """x / y, and 0 where x is 0 (NaN if y is NaN)."""
+    return select((x == 0.0) & (y == y), 0.0, x / y)
+
+
+def ratio0_over(x, by):
+    """`ratio0` of x and a y that `divisor` was given, which no kernel for GPUs does."""
+    return ratio0(x, by[0])
 
 
 def _fused(x, y, z):
