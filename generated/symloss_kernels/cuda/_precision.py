@@ -77,7 +77,11 @@ def _layout(kind):
 
 @intrinsic
 def scale2(typingctx, x, k):
-    """x 2^k for a whole number k, rounded once; k may lie far beyond the exponents that there are."""
+    """x 2^k for a whole number k, which may lie far beyond the exponents that there are.
+
+    It is rounded once where x is 0, not finite, or between 2^-100 and 2^100 in size. Where x 2^(k/2) is subnormal, it may
+    be rounded twice, and |k| counts as at most 2044 (of float32, 252).
+    """
     kind = joined(x) or number(k)
 
     def emit(context, builder, sig, args):
@@ -91,19 +95,19 @@ def scale2(typingctx, x, k):
                 [x, k],
                 lambda v: [ir.Constant(v, ir.Undefined), ir.IntType(width)(-1), I32(4)],
             )
-        # In three steps, since neither 2^k nor 2^(k/2) need be a float: what an exponent can't hold comes first, so
-        # that only the last step can leave the normal numbers, and so rounds.
-        most, least = constant(x.type, float(bias - 1)), constant(x.type, -float(bias - 1))
-        steps_left, parts = k, []
-        for _ in range(3):
-            part = builder.select(builder.fcmp_ordered("<", steps_left, most), steps_left, most)
-            part = builder.select(builder.fcmp_ordered(">", part, least), part, least)
-            parts.append(part)
-            steps_left = builder.fsub(steps_left, part)
-        for part in reversed(parts):
-            whole = builder.add(builder.fptosi(part, bits), constant(bits, bias))
-            x = builder.fmul(x, builder.bitcast(builder.shl(whole, constant(bits, fraction)), x.type))
-        return x
+
+        def power(k):
+            # Few processors convert lanes of float64 to whole numbers. This sum has k, and the bias of the exponent, in
+            # its last bits; they are moved to where the exponent is.
+            whole = builder.bitcast(builder.fadd(k, constant(x.type, 1.5 * 2.0**fraction + bias)), bits)
+            return builder.bitcast(builder.shl(whole, constant(bits, fraction)), x.type)
+
+        # In two steps, since 2^k need not be a float.
+        most, least = constant(x.type, 2.0 * (bias - 1)), constant(x.type, -2.0 * (bias - 1))
+        k = builder.select(builder.fcmp_ordered("<", k, most), k, most)
+        k = builder.select(builder.fcmp_ordered(">", k, least), k, least)
+        half = operation(builder, "rint", [builder.fmul(k, constant(x.type, 0.5))])
+        return builder.fmul(builder.fmul(x, power(half)), power(builder.fsub(k, half)))
 
     return signature(kind, kind, kind), emit
 
@@ -232,16 +236,21 @@ def split2(typingctx, x):
 
     def in_bits(builder, x):
         """By arithmetic on the bits, of a subnormal number after lifting it."""
-        bits, fraction, _ = _layout(kind)
+        bits, fraction, bias = _layout(kind)
         low = 0x3F400000 if kind == SINGLE else 0x3FE8000000000000
         up = fraction + 1
         number = lambda value: constant(x.type, value)  # noqa: E731
         small = builder.fcmp_ordered("<", x, number(2.0 ** (-126 if kind == SINGLE else -1022)))
         lifted = builder.select(small, builder.fmul(x, number(2.0**up)), x)
-        above = builder.sub(builder.bitcast(lifted, bits), constant(bits, low))
-        k = builder.sitofp(builder.ashr(above, constant(bits, fraction)), x.type)
+        whole = builder.sub(builder.bitcast(lifted, bits), constant(bits, low))
+        if kind == SINGLE:
+            k = builder.sitofp(builder.ashr(whole, constant(bits, fraction)), x.type)
+        else:  # few processors convert such whole numbers; these, made positive, are the last digits of a float
+            above = builder.lshr(builder.add(whole, constant(bits, (bias + 1) << fraction)), constant(bits, fraction))
+            digits = builder.or_(above, constant(bits, (bias + fraction) << fraction))
+            k = builder.fsub(builder.bitcast(digits, x.type), number(2.0**fraction + bias + 1))
         k = builder.fsub(k, builder.select(small, number(float(up)), number(0.0)))
-        rest = builder.and_(above, constant(bits, (1 << fraction) - 1))
+        rest = builder.and_(whole, constant(bits, (1 << fraction) - 1))
         m = builder.bitcast(builder.add(rest, constant(bits, low)), x.type)
         zero = builder.fcmp_ordered("==", x, number(0.0))
         far = builder.or_(zero, builder.fcmp_unordered("!=", builder.fsub(x, x), number(0.0)))
