@@ -13,7 +13,6 @@ from benchmarks.timing import geometric_mean
 
 __all__ = ["page", "read_notes", "write"]
 
-NOTES = Path(__file__).with_name("notes.md")
 
 KINDS = {
     "element": "Element-wise losses, {} elements",
@@ -51,12 +50,13 @@ mean of as many as take a millisecond. Compiling isn't counted.
 def write(data: dict[str, Any], folder: Path) -> None:
     """Write the page and, where matplotlib is installed, the plot beside it."""
     drawn = plot.draw(data, folder / "cpu.svg")
-    (folder / "cpu.md").write_text(page(data, read_notes(), drawn), encoding="utf-8")
+    (folder / "cpu.md").write_text(page(data, read_notes(folder), drawn), encoding="utf-8")
 
 
-def read_notes() -> str:
-    """What was written by hand about the rows that fall short; empty where there is nothing."""
-    return NOTES.read_text(encoding="utf-8") if NOTES.exists() else ""
+def read_notes(folder: Path) -> str:
+    """What was written by hand about the rows of a run that fall short; empty where there is nothing."""
+    notes = folder / "notes.md"
+    return notes.read_text(encoding="utf-8") if notes.exists() else ""
 
 
 def page(data: dict[str, Any], notes: str = "", drawn: bool = True) -> str:

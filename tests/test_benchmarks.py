@@ -93,7 +93,7 @@ def test_the_page_has_every_case_and_no_path(data, results):
     page = (results / "cpu.md").read_text(encoding="utf-8")
     for name in LOSSES:
         assert re.search(rf"^\| {name}[ |]", page, re.MULTILINE), name
-    assert page == report.page(data, report.read_notes(), (results / "cpu.svg").exists())
+    assert page == report.page(data, report.read_notes(results), (results / "cpu.svg").exists())
     assert data["date"] not in page
     for text in (page, json.dumps(data)):
         assert str(ROOT) not in text
