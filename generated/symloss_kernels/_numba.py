@@ -18,7 +18,7 @@ from numba.extending import intrinsic, models, overload, register_model
 ir = cgutils.ir  # llvmlite's, which is Numba's own way to write instructions
 
 __all__ = [
-    "AVX512", "FMA", "LANES", "OPERATIONS", "RECIPROCALS", "AbstractTemplate", "Conversion", "call", "cgutils", "function", "infer_global",
+    "AVX512", "FMA", "LANES", "MASKS", "OPERATIONS", "RECIPROCALS", "AbstractTemplate", "Conversion", "call", "cgutils", "function", "infer_global",
     "intrinsic", "ir", "kernel", "lower_builtin", "lower_cast", "models", "operation", "overload", "register_model", "scalar",
     "signature", "types",
 ]
@@ -26,6 +26,8 @@ __all__ = [
 # NUMBA_CPU_FEATURES can make Numba compile for another machine.
 FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
 AVX512 = FEATURES >= {"+avx512f", "+avx512dq", "+avx512vl", "+avx512bw"}
+#: Whether lanes can be masked at no cost.
+MASKS = AVX512
 #: Whether x y + z is one instruction that rounds once.
 FMA = "+fma" in FEATURES
 #: Whether a product with a reciprocal, and what it lacks, is faster than a division.

@@ -13,13 +13,13 @@ from numba import types
 from numba.core import config
 
 __all__ = [
-    "ABSENT", "AVX512", "FMA", "LANES", "OPERATIONS", "RECIPROCALS", "SIMULATED", "WARP", "AbstractTemplate", "Conversion", "absent", "call", "cgutils", "cuda",
+    "ABSENT", "AVX512", "FMA", "LANES", "MASKS", "OPERATIONS", "RECIPROCALS", "SIMULATED", "WARP", "AbstractTemplate", "Conversion", "absent", "call", "cgutils", "cuda",
     "device", "function", "infer_global", "intrinsic", "ir", "kernel", "lower_builtin", "lower_cast", "missing", "models",
     "operation", "overload", "register_model", "scalar", "signature", "types",
 ]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-AVX512, FMA = False, True
+AVX512, FMA, MASKS = False, True, True
 RECIPROCALS = False  # what is faster on a GPU hasn't been measured
 #: Numbers that a thread computes at once: four float32 are 128 bits, the widest access that there is, and their chains of
 #: dependent instructions fill each other's gaps.

@@ -3,7 +3,7 @@
 """Runs: consecutive samples, or entries of a row, of which some may be left out."""
 
 from ._lanes import DOUBLE, I1, I64, MASK, RUN, WORD, Run, joined, run_parts, vector
-from ._numba import AVX512, LANES, cgutils, intrinsic, ir, signature, types
+from ._numba import LANES, MASKS, cgutils, intrinsic, ir, signature, types
 
 __all__ = ["occupied", "only", "run", "within"]
 
@@ -68,7 +68,7 @@ def within(typingctx, place, value, other):
     def emit(context, builder, sig, args):
         place, value, other = args
         parts = run_parts(context, builder, place)
-        if AVX512:
+        if MASKS:
             return builder.select(parts.mask, value, other)
         before = builder.block
         with builder.if_then(builder.not_(parts.full), likely=False):
