@@ -13,7 +13,6 @@ from benchmarks.timing import geometric_mean
 
 __all__ = ["page", "read_notes", "write"]
 
-
 KINDS = {
     "element": "Element-wise losses, {} elements",
     "row": "Losses of rows, {}",
