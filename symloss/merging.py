@@ -2,7 +2,8 @@
 
 Where each lane takes a branch of its own, all branches are computed. If two of them call the same function,
 one call will do, of the argument that the lane's branch has: f(x) in one and f(y) in the other is
-f(select(test, x, y)).
+f(select(test, x, y)). The choice has a name, and so has its negative: functions of x and of -x have much in
+common.
 """
 
 from __future__ import annotations
@@ -40,15 +41,26 @@ def merged(branches: Branches, name: Callable[[str], Symbol]) -> tuple[list[Stat
         return None
     tests = [test for test, _ in branches]
     ahead: list[Statement] = list(dict.fromkeys(loads))
+    choices: dict[tuple[Expr, ...], Expr] = {}
+
+    def chosen(*values: Expr) -> Expr:
+        """The argument of the branch that a lane takes; any, if it takes none of these."""
+        if len(set(values)) == 1:
+            return values[0]
+        if values not in choices:
+            symbol = name("either_argument")
+            cases = [(value, tests[n]) for n, value in zip(calling, values[:-1], strict=False)]
+            ahead.append(Assign(symbol, Piecewise(*cases, (values[-1], True), evaluate=False)))
+            choices[values] = symbol
+            choices[tuple(-value for value in values)] = -symbol
+        return choices[values]
+
     shared = False
     while True:
         found = _next_call([inlined[n] for n in calling])
         if found is None:
             break
-        arguments = [
-            _chosen([(tests[n], call.args[i]) for n, call in zip(calling, found, strict=True)])
-            for i in range(len(found[0].args))
-        ]
+        arguments = [chosen(*values) for values in zip(*(call.args for call in found), strict=True)]
         symbol = name(f"either_{_word(found[0])}")
         ahead.append(Assign(symbol, found[0].func(*arguments, evaluate=False)))
         shared = shared or len(set(found)) > 1
@@ -128,10 +140,3 @@ def _alike(one: Expr, other: Expr) -> bool:
         return bool(one.is_Pow and other.is_Pow and one.exp == other.exp)
     return type(one) is type(other)
 
-
-def _chosen(options: Sequence[tuple[Any, Expr]]) -> Expr:
-    """The argument of the branch that a lane takes; any, if it takes none of these."""
-    if all(value == options[0][1] for _, value in options):
-        return options[0][1]
-    cases = [(value, test) for test, value in options[:-1]]
-    return Piecewise(*cases, (options[-1][1], True), evaluate=False)

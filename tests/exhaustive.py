@@ -64,21 +64,22 @@ def comparison(package: str, name: str) -> Any:
     """A compiled function of (first, last, step, worst) that tests the floats with these bits."""
     memory, width = import_module(f"{package}._memory"), import_module(f"{package}._lanes").LANES
     function = getattr(import_module(f"{package}._math"), name)
-    load, load_wide, put, run = memory.load, memory.load_wide, memory.put, import_module(f"{package}._runs").run
+    load, put, run = memory.load, memory.put, import_module(f"{package}._runs").run
 
     @njit(nogil=True, error_model="numpy")
-    def compare_all(bits, inputs, got, exact, first, last, step, worst):
+    def compare_all(bits, inputs, widened, got, exact, first, last, step, worst):
         at = first
         while at < last:
             count = min(bits.shape[0], (last - at + step - 1) // step)
             for i in range(count):
                 bits[i] = np.uint32(at + i * step)
+                widened[i] = inputs[i]
             for i in range(0, count, width):
                 place = run(i, count)
                 put(got, (place,), function(load(inputs, (place,), None)), None)
             for i in range(0, count, width):
                 place = run(i, count)
-                put(exact, (place,), function(load_wide(inputs, (place,), None)), None)
+                put(exact, (place,), function(load(widened, (place,), None)), None)
             compare(inputs[:count], got[:count], exact[:count], worst)
             at += count * step
 
@@ -95,6 +96,7 @@ def exhaust(package: str, name: str, step: int = 1) -> tuple[float, float, float
         compare_all(
             bits,
             bits.view(np.float32),
+            np.zeros(BLOCK),
             np.zeros(BLOCK, np.float32),
             np.zeros(BLOCK),
             first,

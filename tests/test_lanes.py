@@ -450,8 +450,8 @@ def test_scale2_rounds_once(dtype):
 
     Numbers far from 1 may be rounded twice, and only where half of the way is subnormal.
     """
-    most = 2 * np.finfo(dtype).maxexp + np.finfo(dtype).nmant
-    powers = np.unique(np.concatenate([np.arange(-most - 80, most + 80), [10**6, -(10**6), 2**30]]))
+    most = 2 * np.finfo(dtype).maxexp - 4
+    powers = np.arange(-most, most + 1)
     x = edges(dtype)
     x, k = (np.ravel(part) for part in np.meshgrid(x, powers))
     out = np.full((2, len(x)), -7.0)
@@ -460,9 +460,8 @@ def test_scale2_rounds_once(dtype):
         expected = np.ldexp(x, k.astype(np.int32))
         size, half = np.abs(x), np.abs(np.ldexp(x, (k // 2).astype(np.int32)))
     once = ~np.isfinite(x) | (size == 0) | ((size >= 2.0**-100) & (size <= 2.0**100))
-    usual = np.abs(k) <= 2 * np.finfo(dtype).maxexp - 4
-    once |= usual & (half >= 2 * np.finfo(dtype).tiny)
-    twice = usual & ~once & np.isfinite(expected)
+    once |= half >= 2 * np.finfo(dtype).tiny
+    twice = ~once & np.isfinite(expected)
     assert 0.01 < np.mean(twice) < 0.99
     for found in out[: 2 if dtype is np.float64 else 1]:
         same(found[once], expected[once])

@@ -136,9 +136,7 @@ CASES = [
             x_k = load(x, (sample, k), x_tile)
             s, s_carry = tally(s, s_carry, x_k * x_k, x)
             p = p * (x_k)
-            low_entry = x_k
-            low_beaten = (low_entry < low) | (low_entry != low_entry)
-            low = select(low_beaten, low_entry, low)
+            low = smaller(x_k, low)
         s = finish(s, s_carry)
         value = s
         """,
@@ -151,9 +149,7 @@ CASES = [
             x_k = load(x, (sample, k), None)
             s, s_carry = tally(s, s_carry, within(k, x_k * x_k, 0.0), x)
             p = p * (within(k, x_k, 1.0))
-            low_entry = within(k, x_k, inf)
-            low_beaten = (low_entry < low) | (low_entry != low_entry)
-            low = select(low_beaten, low_entry, low)
+            low = smaller(within(k, x_k, inf), low)
         s = sum_of(finish(s, s_carry))
         p = product_of(p)
         low = min_of(low)
@@ -190,13 +186,13 @@ CASES = [
             top_entry = within(k, x_k, -inf)
             top_beaten = (top_entry > top) | (top_entry != top_entry)
             top = select(top_beaten, top_entry, top)
-            at = select(top_beaten, k, at)
-        top, at = first_max(top, at)
+            at = select(top_beaten, block_of(k, top_entry), at)
+        top, at = first_in_blocks(top, at)
         s, s_carry = 0.0, 0.0
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
             x_k = load(x, (sample, k), None)
-            s, s_carry = tally(s, s_carry, within(k, select(k == at, 0.0, x_k), 0.0), x)
+            s, s_carry = tally(s, s_carry, within(k, without(k, at, x_k, 0.0), 0.0), x)
         s = sum_of(finish(s, s_carry))
         """,
     ),

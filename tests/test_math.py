@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import runpy
+from functools import cache
 from pathlib import Path
 
 import exhaustive
@@ -21,7 +22,7 @@ from numba import njit
 from symloss_kernels import _math as functions
 from symloss_kernels._coefficients import ROOT
 from symloss_kernels._lanes import LANES, divisor, sum_of
-from symloss_kernels._memory import load, put
+from symloss_kernels._memory import load, load_wide, put
 from symloss_kernels._runs import run, within
 
 from symloss.ulp import from_ordinal, to_ordinal, ulp, ulp_error
@@ -456,6 +457,50 @@ def test_quotients_of_a_divisor_have_the_edges_of_ratio0(dtype):
         np.testing.assert_array_equal(out, expected)
         if not usual:
             np.testing.assert_array_equal(out[: len(wanted)], wanted)
+
+
+@cache
+def on_loose_lanes(name):
+    """A function of float64 lanes that are read from float32 arrays, as float64 results."""
+    found = getattr(functions, name)
+
+    @njit(error_model="numpy")
+    def one(x, result):
+        for start in range(0, x.size, LANES):
+            place = run(start, x.size)
+            put(result, (place,), found(load_wide(x, (place,), None)), None)
+
+    @njit(error_model="numpy")
+    def two(x, y, result):
+        for start in range(0, x.size, LANES):
+            place = run(start, x.size)
+            put(result, (place,), found(load_wide(x, (place,), None), load_wide(y, (place,), None)), None)
+
+    return two if name == "power" else one
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"), [("exp", -43), ("log", -48), ("log1p", -48), ("sigmoid", -43), ("softplus", -42), ("power", -42)]
+)
+def test_functions_of_float32_data_in_float64(name, bound):
+    """Results that are rounded to float32 later are within 2^bound; 0 may take the place of a subnormal float64."""
+    draw = np.random.default_rng(12)
+    x = draw.integers(0, 2**32, 200_000, dtype=np.uint32).view(np.float32)
+    near = [draw.normal(size=20_000) * scale for scale in (1e-3, 1.0, 30.0)]
+    edges = [0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 1e-45, -1e-45, 708.5, 709.5, 709.9, 710.5, -708.0, -709.0, -750.0]
+    args = [np.concatenate([x, *(np.float32(part) for part in (*near, edges))])]
+    if name == "power":
+        args = [abs(args[0]), np.resize(np.float32([2.0, 0.5, 1.0, 0.0, 3.7, -1.0, 1e-3, 20.0, INF]), len(args[0]))]
+    got = np.empty(len(args[0]))
+    on_loose_lanes(name)(*args, got)
+    with np.errstate(all="ignore"):
+        wanted = on_lanes(name, *(arg.astype(float) for arg in args))
+        usual = np.isfinite(wanted) & (abs(wanted) > 2.0**-1021) & (abs(wanted) < 2.0**1023)
+        assert np.mean(usual) > 0.2
+        assert np.max(abs(got[usual] - wanted[usual]) / abs(wanted[usual])) <= 2.0**bound
+        rest, exact = got[~usual], wanted[~usual]
+        np.testing.assert_array_equal(np.isnan(rest), np.isnan(exact))
+        np.testing.assert_array_equal(rest.astype(np.float32)[~np.isnan(rest)], exact.astype(np.float32)[~np.isnan(rest)])
 
 
 def test_lanes_of_log_ratio():

@@ -50,12 +50,25 @@ def test_the_same_function_is_called_once_with_the_argument_of_the_branch():
     ]
     ahead, after = merged(branches, named)
     calls = [type(statement.value).__name__ for statement in ahead]
-    assert sorted(calls) == ["Pow", "sigmoid", "softplus"]
+    assert sorted(calls) == ["Piecewise", "Pow", "sigmoid", "softplus"]
     assert not any(s.value.has(atoms.softplus, atoms.sigmoid, sympy.Pow) for _, body in after for s in body)
     got = unfolded([body for _, body in after], ahead)
     for (_, body), found in zip(branches, got, strict=True):
         for statement, expr in zip(body, found, strict=True):
             assert sympy.simplify(statement.value - expr) == 0
+
+
+def test_a_function_of_the_negative_takes_the_negative_of_the_choice():
+    """So that sigmoid(x) and sigmoid(-x) have one exponential."""
+    branches = [
+        (TEST, branch(atoms.sigmoid(-z), atoms.softplus(z) + atoms.sigmoid(z))),
+        (None, branch(atoms.sigmoid(z), 2 * atoms.softplus(-z) - atoms.sigmoid(-z))),
+    ]
+    ahead, _ = merged(branches, named)
+    choices = [statement.name for statement in ahead if isinstance(statement.value, Piecewise)]
+    assert len(choices) == 1
+    arguments = [statement.value.args[0] for statement in ahead if not isinstance(statement.value, Piecewise)]
+    assert sorted(arguments, key=str) == sorted([choices[0], -choices[0], -choices[0]], key=str)
 
 
 def test_names_of_a_branch_are_put_in_first():
@@ -65,7 +78,7 @@ def test_names_of_a_branch_are_put_in_first():
         (None, [Assign(e, exp(z)), Assign(value, e)]),
     ]
     ahead, after = merged(branches, named)
-    assert len(ahead) == 1
+    assert [type(statement.value) for statement in ahead] == [Piecewise, exp]
     assert all(e not in statement.value.free_symbols for _, body in after for statement in body)
 
 

@@ -154,6 +154,9 @@ def fits() -> list[Fit]:
             s2 * slack,
             double=5,
         ),
+        Fit("EXP_LOOSE", "(e^r - 1)/r", over_powers(mpmath.exp, 1), -ln2 / 2 * slack, ln2 / 2 * slack, 0, 9),
+        Fit("ATANH_LOOSE", "2 atanh(s)/s in s^2", lambda z: 2 + 2 * z * atanh_rest(z), 0, s2 * slack, 0, 7),
+        Fit("ATANH_FAR_LOOSE", "2 atanh(s)/s in s^2", lambda z: 2 + 2 * z * atanh_rest(z), 0, ninth, 0, 8),
         Fit("EXP2_COARSE", "2^f, for powers in float32", lambda f: mpf(2) ** f, -0.501, 0.501, double=7),
         Fit(
             "LOG1P_UNIT",

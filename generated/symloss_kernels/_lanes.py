@@ -5,13 +5,17 @@
 A kernel's body reads like a formula of numbers. Where its loop runs over lanes, every number in it is a vector of
 LANES numbers, and each operation is one instruction a register:
 
-    Lanes       float32 or float64 numbers
+    Lanes       float32 or float64 numbers; of the float64 ones, those of float32 data are LOOSE
     Positions   whole numbers: labels, places in a row
     Mask        answers of comparisons
     Run         consecutive samples, or consecutive entries, of which the last vector may use only some lanes
 
 A scalar meets lanes as the same number in each, float32 lanes meet float64 lanes as float64. Arrays are read and
 written by `_memory.py`.
+
+What is computed in float64 from float32 data, and rounded to float32 in the end, has 29 digits to spare. Lanes that are
+known to be so are LOOSE: an operation or a function of them may be wrong by a few ulp of float64, or by 2^-44 of the
+result, where that is faster.
 
 This is written with explicit vectors, because a compiler's own attempts at them depend on its mood: they fail at a
 branch, at a bit trick, at the third array that might overlap.
@@ -23,6 +27,7 @@ from ._numba import (
     AVX512,
     FMA,
     LANES,
+    MASKS,
     RECIPROCALS,
     AbstractTemplate,
     Conversion,
@@ -44,7 +49,7 @@ from ._numba import (
 )
 
 __all__ = [
-    "AVX512", "FMA", "LANES", "any_lane", "copysign", "divisor", "first_max", "first_place", "floor", "fma", "function", "kernel", "max_of",
+    "AVX512", "FMA", "LANES", "any_lane", "copysign", "divisor", "first_in_blocks", "first_max", "first_place", "floor", "fma", "function", "kernel", "max_of",
     "min_of", "opposite", "over", "product_of", "ratio0", "ratio0_over", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
 ]
 
@@ -58,17 +63,19 @@ LETTER = {F64: "f64", F32: "f32", I64: "i64", I1: "i1"}
 
 
 class Lanes(types.Type):
-    """LANES floats of one precision."""
+    """LANES floats of one precision; `is_loose` float64 lanes are of float32 data."""
 
-    def __init__(self, item, letters):
-        self.item = item
+    def __init__(self, item, letters, is_loose=False):
+        self.item, self.is_loose = item, is_loose
         super().__init__(name=f"lanes({letters})")
 
     def can_convert_from(self, typingctx, other):
         """Every number can be lanes; float64 lanes become float32 lanes only when they are stored."""
-        if isinstance(other, (types.Float, types.Integer, types.Boolean, Positions, Run)) or other == SINGLE:
+        if isinstance(other, (types.Float, types.Integer, types.Boolean, Positions, Run)):
             return Conversion.safe
-        return Conversion.unsafe if isinstance(other, Lanes) else None
+        if isinstance(other, Lanes):
+            return Conversion.unsafe if self == SINGLE else Conversion.safe
+        return None
 
     def unify(self, typingctx, other):
         """What a variable is that holds this and `other`."""
@@ -112,8 +119,16 @@ class Run(types.Type):
         super().__init__(name="run")
 
 
+class Bits(types.Type):
+    """A mask as one word."""
+
+    def __init__(self):
+        super().__init__(name="bits")
+
+
 SINGLE, DOUBLE = Lanes(F32, "float32"), Lanes(F64, "float64")
-POSITIONS, MASK, RUN = Positions(), Mask(), Run()
+LOOSE = Lanes(F64, "float64 of float32", is_loose=True)
+POSITIONS, MASK, RUN, BITS = Positions(), Mask(), Run(), Bits()
 
 
 def vector(item):
@@ -139,15 +154,39 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(manager, kind, vector(I1))
 
 
+@register_model(Bits)
+class _BitsModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, WORD)
+
+
 @register_model(Run)
 class _RunModel(models.StructModel):
     def __init__(self, manager, kind):
-        super().__init__(manager, kind, [("start", types.int64), ("mask", MASK), ("full", types.boolean)])
+        # A word takes a processor without masks a dozen instructions to spread over lanes: that is left to where it is used,
+        # which is hardly ever.
+        mask = MASK if MASKS else BITS
+        super().__init__(manager, kind, [("start", types.int64), ("mask", mask), ("full", types.boolean)])
 
 
-def run_parts(context, builder, value):
-    """A run's start, mask and whether it is full, by name."""
+def run_parts(context, builder, value=None):
+    """A run's start, mask and whether it is full, by name; for its mask see `mask_in` and `bits_in`."""
     return cgutils.create_struct_proxy(RUN)(context, builder, value=value)
+
+
+def mask_in(builder, parts):
+    """Which places of a run are in use."""
+    return parts.mask if MASKS else builder.bitcast(parts.mask, vector(I1))
+
+
+def bits_in(builder, parts):
+    """The same as one word."""
+    return builder.bitcast(parts.mask, WORD) if MASKS else parts.mask
+
+
+def keep_mask(builder, parts, mask):
+    """Set a run's mask, given as lanes or as a word."""
+    parts.mask = mask if mask.type == parts.mask.type else builder.bitcast(mask, parts.mask.type)
 
 
 def joined(*kinds):
@@ -156,7 +195,7 @@ def joined(*kinds):
         return None
     lanes = [k for k in kinds if isinstance(k, Lanes)]
     if lanes:
-        return SINGLE if all(k == SINGLE for k in lanes) else DOUBLE
+        return LOOSE if LOOSE in lanes else DOUBLE if DOUBLE in lanes else SINGLE
     if not any(isinstance(k, (Positions, Run)) for k in kinds):
         return None
     return DOUBLE if any(isinstance(k, types.Float) for k in kinds) else POSITIONS
@@ -226,9 +265,9 @@ def _scalar_to_lanes(context, builder, source, target, value):
 
 @lower_cast(Lanes, Lanes)
 def _lanes_to_lanes(context, builder, source, target, value):
-    if source == target:
+    if source.item == target.item:
         return value
-    return (builder.fpext if target == DOUBLE else builder.fptrunc)(value, vector(target.item))
+    return (builder.fptrunc if target == SINGLE else builder.fpext)(value, vector(target.item))
 
 
 @lower_cast(types.Integer, Positions)
@@ -336,41 +375,46 @@ def _quotient_type(a, b):
 
 def _by_scalar(context, builder, sig, args):
     """Lanes by a scalar, whose reciprocal a loop computes once."""
-    return by_scalar(builder, *args)
+    return by_scalar(builder, sig.return_type, *args)
 
 
-def by_scalar(builder, x, y, zero=False):
-    """`divided` of lanes and a scalar."""
-    if not RECIPROCALS:
+def by_scalar(builder, kind, x, y, zero=False):
+    """`divided` of lanes and a scalar; `kind` is the type of the quotient."""
+    if not (RECIPROCALS or kind.is_loose):
         return divided(builder, x, splat(builder, y), zero)
-    inverse, usual = reciprocal(builder, y)
-    return by_reciprocal(builder, x, splat(builder, y), splat(builder, inverse), usual, zero)
+    inverse, usual = reciprocal(builder, kind, y)
+    return by_reciprocal(builder, kind, x, splat(builder, y), splat(builder, inverse), usual, zero)
 
 
-def reciprocal(builder, y):
-    """1 / y, of a scalar or of lanes, and whether it may be multiplied by: positive, and far from the ends of its range."""
+def reciprocal(builder, kind, y):
+    """1 / y, of a scalar or of lanes, and whether it may be multiplied by: if it is far from the ends of its range.
+
+    And positive, but for LOOSE lanes.
+    """
     item = y.type.element if isinstance(y.type, ir.VectorType) else y.type
     inverse = builder.fdiv(constant(y.type, 1.0), y)
     least, largest = (constant(y.type, 2.0**power) for power in ((-1000, 1000) if item == F64 else (-120, 120)))
-    usual = builder.and_(builder.fcmp_ordered(">", inverse, least), builder.fcmp_ordered("<", inverse, largest))
+    size = operation(builder, "fabs", [inverse]) if kind.is_loose else inverse
+    usual = builder.and_(builder.fcmp_ordered(">", size, least), builder.fcmp_ordered("<", size, largest))
     if item is not y.type:
         usual = builder.icmp_unsigned("==", builder.bitcast(usual, WORD), ir.Constant(WORD, 2**LANES - 1))
     return inverse, usual
 
 
-def by_reciprocal(builder, x, y, inverse, usual, zero=False):
+def by_reciprocal(builder, kind, x, y, inverse, usual, zero=False):
     """`divided` of x and y, as a product: a division takes ten times as long.
 
-    What the product lacks is added, which gives the quotient as a division rounds it, but that of numbers next to the
-    smallest there are it may be one ulp off. Infinity and NaN have nothing to add; zero has a zero of its own sign, as y
-    is positive. Where the reciprocal isn't a usual number, x is divided.
+    What the product lacks is added, but to LOOSE lanes. That gives the quotient as a division rounds it, but that of
+    numbers next to the smallest there are it may be one ulp off. Infinity and NaN have nothing to add; zero has a zero of
+    its own sign, as y is positive. Where the reciprocal isn't a usual number, x is divided.
     """
     with builder.if_else(usual) as (then, otherwise):
         with then:
-            product = builder.fmul(x, inverse)
-            excess = operation(builder, "fma", [product, y, builder.fneg(x)])
-            whole = operation(builder, "fma", [builder.fneg(excess), inverse, product])
-            near = builder.select(builder.fcmp_ordered("==", whole, whole), whole, product)
+            near = builder.fmul(x, inverse)
+            if not kind.is_loose:
+                excess = operation(builder, "fma", [near, y, builder.fneg(x)])
+                whole = operation(builder, "fma", [builder.fneg(excess), inverse, near])
+                near = builder.select(builder.fcmp_ordered("==", whole, whole), whole, near)
             near_from = builder.block
         with otherwise:
             far = divided(builder, x, y, zero)
@@ -490,7 +534,8 @@ def divisor(typingctx, y):
     kind = number(y)
 
     def emit(context, builder, sig, args):
-        inverse, usual = reciprocal(builder, args[0]) if RECIPROCALS else (args[0], I1(0))
+        use = isinstance(kind, Lanes) and (RECIPROCALS or kind.is_loose)
+        inverse, usual = reciprocal(builder, kind, args[0]) if use else (args[0], I1(0))
         return context.make_tuple(builder, sig.return_type, [args[0], inverse, usual])
 
     return signature(types.Tuple((kind, kind, types.boolean)), kind), emit
@@ -506,8 +551,8 @@ def _over(doc, zero):
 
         def emit(context, builder, sig, args):
             y, inverse, usual = (builder.extract_value(args[1], place) for place in range(3))
-            if RECIPROCALS and kind == of and isinstance(kind, Lanes):
-                return by_reciprocal(builder, args[0], y, inverse, usual, zero)
+            if kind == of and isinstance(kind, Lanes) and (RECIPROCALS or kind.is_loose):
+                return by_reciprocal(builder, kind, args[0], y, inverse, usual, zero)
             return divided(builder, args[0], context.cast(builder, y, of, kind), zero)
 
         return signature(kind, kind, by), emit
@@ -527,7 +572,7 @@ def ratio0(typingctx, x, y):
     if isinstance(x, Lanes) and isinstance(y, types.Float):
 
         def emit(context, builder, sig, args):
-            return by_scalar(builder, *args, zero=True)
+            return by_scalar(builder, kind, *args, zero=True)
 
         return signature(kind, kind, scalar_of(kind)), emit
 
@@ -540,7 +585,7 @@ def ratio0(typingctx, x, y):
 @intrinsic
 def wide(typingctx, x):
     """The same number in float64."""
-    kind = DOUBLE if joined(x) else types.float64
+    kind = LOOSE if x == LOOSE else DOUBLE if joined(x) else types.float64
     return signature(kind, kind), lambda context, builder, sig, args: args[0]
 
 
@@ -610,3 +655,21 @@ def first_max(largest, places):
     """The largest of all lanes, and the first of its places."""
     top = max_of(largest)
     return top, first_place(largest == top, places)
+
+
+@intrinsic
+def _places(typingctx, blocks):
+    """The place of each lane in the block whose number it has, as `block_of` writes it."""
+
+    def emit(context, builder, sig, args):
+        numbers = builder.bitcast(args[0], vector(I32 if blocks.item == F32 else I64))
+        numbers = builder.sext(numbers, vector(I64)) if blocks.item == F32 else numbers
+        return builder.add(builder.mul(numbers, constant(vector(I64), LANES)), steps())
+
+    return signature(POSITIONS, blocks), emit
+
+
+@function
+def first_in_blocks(largest, blocks):
+    """`first_max` of lanes of which the numbers of their blocks are known."""
+    return first_max(largest, _places(blocks))

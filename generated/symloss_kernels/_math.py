@@ -12,6 +12,7 @@ from math import inf, nan
 from numpy import empty, float64
 
 from ._coefficients import (
+    ATANH_FAR_LOOSE64,
     ATANH_WIDE64,
     EXPM1_MINUS64,
     LN2_HIGH64,
@@ -42,6 +43,7 @@ from ._elementary import (
     hypot1_parts,
     log,
     log1p,
+    log_near,
     log_parts,
     power,
     product_rest,
@@ -54,14 +56,18 @@ from ._elementary import (
 from ._lanes import copysign, fma, function, kernel, ratio0, ratio0_over, rint, select, sqrt, wide
 from ._precision import (
     add,
+    by_precision,
     exponent_of,
     in_float64,
     like,
+    narrow,
     per_precision,
     polynomial,
+    power_of_two,
     precise,
     scale2,
     split2,
+    split_normal,
     tally,
     widened,
 )
@@ -96,8 +102,8 @@ __all__ = [
     "times0", "trigamma", "wide_sigmoid", "wide_softplus", "x_minus_log1p",
 ]
 
-#: e^x is 0 or next to it down from here.
-BELOW = per_precision(-700.0, -746.0)
+#: Where e^x is next to 0 as a float64, which float32 lanes reach as a float32 times a power of two.
+BELOW = -700.0
 #: Down from here -log(1 - e^x) is e^x: e^x/2 is below 2^-3 ulp.
 UNIT_LOST = per_precision(-19.0, -39.0)
 #: From here on x e^-x is less than half of the smallest subnormal.
@@ -106,6 +112,7 @@ FADED = per_precision(110.0, 755.0)
 HIGHEST_HALF = per_precision(90.0, 711.0)
 
 log1p_unit_rest = polynomial(LOG1P_UNIT32, LOG1P_UNIT64)
+atanh_far_loose_whole = polynomial(ATANH_FAR_LOOSE64, ATANH_FAR_LOOSE64)
 atanh_wide_rest = polynomial(ATANH_WIDE64, ATANH_WIDE64)
 sinh_rest = polynomial(SINH32, SINH64)
 logcosh_rest = polynomial(LOGCOSH64, LOGCOSH64)
@@ -131,13 +138,13 @@ def sign(x):
 @function
 def larger(x, y):
     """The larger of two numbers; NaN if one is."""
-    return select((x > y) | (x != x), x, y)
+    return select(x == x, select(x > y, x, y), x)
 
 
 @function
 def smaller(x, y):
     """The smaller of two numbers; NaN if one is."""
-    return select((x < y) | (x != x), x, y)
+    return select(x == x, select(x < y, x, y), x)
 
 
 @function
@@ -170,29 +177,37 @@ def times0(x, y):
 @function
 def exp_below(x):
     """e^-|x| as a sum of two; the first is e^-|x| rounded."""
-    p, q, k = exp_below_parts(x)
+    p, q, k = exp_below_parts(x, LOWEST(x))
     high = p + q
     return scale2(high, k), scale2((p - high) + q, k)
 
 
 @function
-def exp_below_parts(x):
-    """(p, q, k) with e^-|x| = (p + q) 2^k; e^-|x| is 0 as a float below BELOW, and in float64 nearly so."""
+def exp_below_parts(x, lowest):
+    """(p, q, k) with e^-|x| = (p + q) 2^k, for -|x| down to `lowest`."""
     x = -abs(x)
-    x = select(x < BELOW(x), BELOW(x), x)
+    x = select(x < lowest, lowest, x)
     k = rint(x * LOG2_E)
     p, q = exp_parts(x, k)
     return p, q, k
 
 
-@precise
-def sigmoid(x):
+def sigmoid_exact(x):
     """1 / (1 + e^-x): for x < 0 as e^x / (1 + e^x), which can't overflow."""
     e, rest = exp_below(x)
     high = 1.0 + e
     low = (e - (high - 1.0)) + rest
     right = x >= 0.0
     return quotient(select(right, 1.0, e), select(right, 0.0, rest), high, low)
+
+
+def sigmoid_loose(x):
+    """1 / (1 + e^-x)."""
+    e = exp(-abs(x))
+    return select(x >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
+
+
+sigmoid = by_precision(sigmoid_exact, sigmoid_exact, sigmoid_loose)
 
 
 @function
@@ -207,8 +222,7 @@ def log1p_exp(x):
     return most, fma(quarter * e, log1p_unit_rest(e - 0.5), rest)
 
 
-@precise
-def softplus(x):
+def softplus_exact(x):
     """log(1 + e^x): the larger of x and 0, and log(1 + e^-|x|)."""
     high, low = log1p_exp(x)
     right = select(x < 0.0, 0.0, x)
@@ -217,11 +231,21 @@ def softplus(x):
     return select(x == inf, x, total + ((small - (total - big)) + low))
 
 
+def softplus_loose(x):
+    """log(1 + e^x)."""
+    e = exp(-abs(x))
+    s = e / (2.0 + e)
+    return fma(s, atanh_far_loose_whole(s * s), select(x > 0.0, x, 0.0))
+
+
+softplus = by_precision(softplus_exact, softplus_exact, softplus_loose)
+
+
 @function
 def exp_below_wide(x):
     """e^-|x| of float32 lanes in float64: to a hundredth of a float32's ulp, and beyond where that underflows."""
-    p, q, k = exp_below_parts(x)
-    return select(abs(x) > -BELOW(x), 0.0, scale2(wide(p) + wide(q), wide(k)))
+    p, q, k = exp_below_parts(x, BELOW)
+    return select(abs(x) > -BELOW, 0.0, (wide(p) + wide(q)) * power_of_two(wide(k)))
 
 
 @function
@@ -428,8 +452,7 @@ def x_minus_log1p(x):
     return select((x > -0.5) & (x < 0.5), near, far)
 
 
-@precise
-def log_ratio(a, b, difference, at_zero):
+def log_ratio_exact(a, b, difference, at_zero):
     """log(a/b) for a, b >= 0 with difference = a - b; `at_zero` where both are 0."""
     top, k = split2(a)
     bottom, k_bottom = split2(b)
@@ -445,6 +468,25 @@ def log_ratio(a, b, difference, at_zero):
     high, low, _ = log_parts(select(near, one_more, ratio), rest, select(near, 0.0, k))
     result = select(abs(k) < inf, high + low, k)
     return select((a == 0.0) & (b == 0.0), at_zero, result)
+
+
+@function
+def log_quotient(a, b, difference, at_zero):
+    """`log_ratio` of lanes of which it is rounded to float32, for quotients that are normal, 0 or infinite."""
+    near = abs(difference) < 0.25 * b
+    ratio = select(near, difference, a) / abs(b)
+    m, k = split_normal(ratio)
+    k = select(near, 0.0, select(ratio == 0.0, -inf, k))
+    result = select(ratio < inf, log_near(select(near, ratio, m - 1.0), k), ratio)
+    return select((a == 0.0) & (b == 0.0), at_zero, result)
+
+
+def log_ratio_single(a, b, difference, at_zero):
+    """log(a/b) for a, b >= 0, in float64, where no quotient leaves the range."""
+    return narrow(log_quotient(wide(a), wide(b), wide(difference), at_zero))
+
+
+log_ratio = by_precision(log_ratio_single, log_ratio_exact)
 
 
 @widened

@@ -14,14 +14,18 @@ from ._lanes import (
     I32,
     I64,
     LETTER,
+    LOOSE,
     MASK,
     POSITIONS,
     RUN,
     SINGLE,
+    WORD,
     Positions,
     Run,
+    bits_in,
     constant,
     joined,
+    keep_mask,
     run_parts,
     splat,
     steps,
@@ -73,7 +77,7 @@ class _Access:
                 parts = run_parts(context, builder, index)
                 start = builder.add(start, parts.start)
                 lanes = steps() if lanes is None else builder.add(lanes, steps())
-                mask, full = parts.mask, parts.full
+                mask, full = bits_in(builder, parts), parts.full
             elif isinstance(kind, Positions):
                 lanes = index if lanes is None else builder.add(lanes, index)
                 neighbours = False
@@ -84,16 +88,21 @@ class _Access:
         self.pointer = builder.gep(found.data, [start])
         self.many = lanes is not None
         self.row = self.many and neighbours
-        self.sample_mask = sample.mask if sample is not None else None
+        self.sample_bits = bits_in(builder, sample) if sample is not None else None
         if self.many:
             if mask is None and sample is not None:
-                mask, full = sample.mask, sample.full
-            self.mask = constant(vector(I1), 1) if mask is None else mask
+                mask, full = self.sample_bits, sample.full
+            self.bits = WORD(-1) if mask is None else mask
             self.full = I1(1) if full is None else full
             if not self.row:
                 first = splat(builder, builder.ptrtoint(self.pointer, I64))
                 offsets = builder.mul(lanes, constant(vector(I64), self.size.constant))
                 self.pointers = builder.inttoptr(builder.add(first, offsets), vector(self.pointer.type))
+
+    @property
+    def mask(self):
+        """The lanes that are in use."""
+        return self.builder.bitcast(self.bits, vector(I1))
 
     def _name(self, what):
         places = "p0" if self.row else f"v{LANES}p0"
@@ -165,8 +174,9 @@ class _Access:
 
     def _sum(self, value):
         """The sum of the lanes of samples that are in use, in their order."""
-        if self.sample_mask is not None:
-            value = self.builder.select(self.sample_mask, value, ir.Constant(value.type, None))
+        if self.sample_bits is not None:
+            in_use = self.builder.bitcast(self.sample_bits, vector(I1))
+            value = self.builder.select(in_use, value, ir.Constant(value.type, None))
         zero = ir.Constant(value.type.element, -0.0)
         name = f"llvm.vector.reduce.fadd.v{LANES}{LETTER[value.type.element]}"
         kind = ir.FunctionType(value.type.element, [value.type.element, value.type])
@@ -182,11 +192,13 @@ def _entered(context, builder, array, value, indices, index_values, tile, tile_v
     kinds, given = list(indices.types), cgutils.unpack_tuple(builder, index_values)
     if isinstance(tile, types.NoneType):
         return _Access(context, builder, array, value, kinds, given)
-    lanes = cgutils.create_struct_proxy(RUN)(context, builder)
-    lanes.start, lanes.mask, lanes.full = I64(0), constant(vector(I1), 1), I1(1)
+    lanes = run_parts(context, builder)
+    lanes.start, lanes.full = I64(0), I1(1)
+    keep_mask(builder, lanes, WORD(-1))
     if write:
         sample = run_parts(context, builder, given[0])
-        lanes.mask, lanes.full = sample.mask, sample.full
+        lanes.full = sample.full
+        keep_mask(builder, lanes, bits_in(builder, sample))
     places = [*given[1:], lanes._getvalue()]
     return _Access(context, builder, tile, tile_value, [*kinds[1:], RUN], places, is_near=True)
 
@@ -198,7 +210,7 @@ def _load(array, indices, tile, widen):
     if whole:
         kind = POSITIONS if many else types.int64
     else:
-        kind = (SINGLE if array.dtype == types.float32 and not widen else DOUBLE) if many else types.float64
+        kind = ((LOOSE if widen else SINGLE) if array.dtype == types.float32 else DOUBLE) if many else types.float64
 
     def emit(context, builder, sig, args):
         value = _entered(context, builder, array, args[0], indices, args[1], tile, args[2]).read()
@@ -241,7 +253,7 @@ def _store(array, indices, value, tile, how):
         if shared and how == "unless":
             skip = args[4] if isinstance(args[4].type, ir.VectorType) else splat(builder, args[4])
             if access.many:
-                access.mask = builder.and_(access.mask, builder.not_(skip))
+                access.bits = builder.and_(access.bits, builder.bitcast(builder.not_(skip), WORD))
                 access.full = I1(0)
             else:
                 value = builder.select(skip, ir.Constant(value.type, None), value)

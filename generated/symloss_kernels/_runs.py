@@ -2,10 +2,28 @@
 # Don't edit: change those and generate again.
 """Runs: consecutive samples, or entries of a row, of which some may be left out."""
 
-from ._lanes import DOUBLE, I1, I64, MASK, RUN, WORD, Run, joined, run_parts, vector
-from ._numba import LANES, MASKS, cgutils, intrinsic, ir, signature, types
+from ._lanes import (
+    DOUBLE,
+    F32,
+    I1,
+    I32,
+    I64,
+    MASK,
+    RUN,
+    WORD,
+    Lanes,
+    Run,
+    bits_in,
+    joined,
+    keep_mask,
+    mask_in,
+    run_parts,
+    splat,
+    vector,
+)
+from ._numba import LANES, MASKS, intrinsic, ir, signature, types
 
-__all__ = ["occupied", "only", "run", "within"]
+__all__ = ["block_of", "occupied", "only", "run", "within", "without"]
 
 
 @intrinsic
@@ -15,12 +33,12 @@ def run(typingctx, start, stop):
     def emit(context, builder, sig, args):
         start, stop = args
         count = builder.sub(stop, start)
-        parts = cgutils.create_struct_proxy(RUN)(context, builder)
+        parts = run_parts(context, builder)
         parts.start = start
         parts.full = full = builder.icmp_signed(">=", count, I64(LANES))
         count = builder.trunc(count, WORD) if LANES < 64 else count
         some = builder.sub(builder.shl(WORD(1), count), WORD(1))
-        parts.mask = builder.bitcast(builder.select(full, WORD(-1), some), vector(I1))
+        keep_mask(builder, parts, builder.select(full, WORD(-1), some))
         return parts._getvalue()
 
     return signature(RUN, types.int64, types.int64), emit
@@ -32,8 +50,8 @@ def only(typingctx, place, test):
 
     def emit(context, builder, sig, args):
         parts = run_parts(context, builder, args[0])
-        parts.mask = builder.and_(parts.mask, args[1])
-        parts.full = builder.icmp_unsigned("==", builder.bitcast(parts.mask, WORD), WORD(-1))
+        keep_mask(builder, parts, builder.and_(mask_in(builder, parts), args[1]))
+        parts.full = builder.icmp_unsigned("==", bits_in(builder, parts), WORD(-1))
         return parts._getvalue()
 
     return signature(RUN, RUN, MASK), emit
@@ -48,8 +66,8 @@ def occupied(typingctx, place, weight, sample_weight):
     def emit(context, builder, sig, args):
         parts = run_parts(context, builder, args[0])
         zero = ir.Constant(args[2].type, None)
-        parts.mask = builder.and_(parts.mask, builder.fcmp_unordered("!=", args[2], zero))
-        parts.full = builder.icmp_unsigned("==", builder.bitcast(parts.mask, WORD), WORD(-1))
+        keep_mask(builder, parts, builder.and_(mask_in(builder, parts), builder.fcmp_unordered("!=", args[2], zero)))
+        parts.full = builder.icmp_unsigned("==", bits_in(builder, parts), WORD(-1))
         return parts._getvalue()
 
     return signature(RUN, RUN, weight, DOUBLE), emit
@@ -68,14 +86,55 @@ def within(typingctx, place, value, other):
     def emit(context, builder, sig, args):
         place, value, other = args
         parts = run_parts(context, builder, place)
-        if MASKS:
-            return builder.select(parts.mask, value, other)
-        before = builder.block
-        with builder.if_then(builder.not_(parts.full), likely=False):
-            some, after = builder.select(parts.mask, value, other), builder.block
-        result = builder.phi(value.type)
-        result.add_incoming(value, before)
-        result.add_incoming(some, after)
-        return result
+        return masked(builder, builder.not_(parts.full), lambda: mask_in(builder, parts), value, other)
 
     return signature(kind, place, kind, kind), emit
+
+
+@intrinsic
+def without(typingctx, place, one, value, other):
+    """`value`, but `other` where the place is `one`."""
+    kind = joined(value, other) or types.float64
+    if not (isinstance(place, Run) and isinstance(kind, Lanes)):
+        return signature(kind, types.int64, types.int64, kind, kind), lambda context, builder, sig, args: builder.select(
+            builder.icmp_signed("==", *args[:2]), args[3], args[2]
+        )
+
+    def emit(context, builder, sig, args):
+        place, one, value, other = args
+        lane = builder.sub(one, run_parts(context, builder, place).start)
+
+        def others():
+            bit = builder.shl(WORD(1), builder.trunc(lane, WORD) if LANES < 64 else lane)
+            return builder.bitcast(builder.xor(builder.select(inside, bit, WORD(0)), WORD(-1)), vector(I1))
+
+        inside = builder.icmp_unsigned("<", lane, I64(LANES))
+        return masked(builder, inside, others, value, other)
+
+    return signature(kind, RUN, types.int64, kind, kind), emit
+
+
+@intrinsic
+def block_of(typingctx, place, like):
+    """The number of a run's start among all runs, as a whole number in the bits of lanes such as `like`: see `blocks`."""
+
+    def emit(context, builder, sig, args):
+        item = I32 if like.item == F32 else I64
+        number = builder.ashr(run_parts(context, builder, args[0]).start, I64(LANES.bit_length() - 1))
+        number = builder.trunc(number, item) if item == I32 else number
+        return builder.bitcast(splat(builder, number), vector(like.item))
+
+    return signature(like, RUN, like), emit
+
+
+def masked(builder, some, mask, value, other):
+    """`value` where a mask holds, `other` elsewhere; `some` is whether that is anywhere. `mask` makes the mask."""
+    if MASKS:
+        return builder.select(mask(), value, other)
+    before = builder.block
+    with builder.if_then(some, likely=False):
+        chosen, after = builder.select(mask(), value, other), builder.block
+    result = builder.phi(value.type)
+    result.add_incoming(value, before)
+    result.add_incoming(chosen, after)
+    return result

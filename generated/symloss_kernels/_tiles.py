@@ -8,7 +8,7 @@ the nearest cache, and results are copied back from one.
 
 import numpy as np
 
-from ._lanes import I1, I8, I32, I64, LETTER, RUN, WORD, run_parts
+from ._lanes import I1, I8, I32, I64, LETTER, RUN, bits_in, run_parts
 from ._numba import LANES, call, cgutils, intrinsic, ir, overload, signature, types
 
 __all__ = ["as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"]
@@ -52,7 +52,7 @@ def _in_use(typingctx, samples):
     """The lanes of a run that are in use, a bit each."""
 
     def emit(context, builder, sig, args):
-        word = builder.bitcast(run_parts(context, builder, args[0]).mask, WORD)
+        word = bits_in(builder, run_parts(context, builder, args[0]))
         return builder.zext(word, I64) if LANES < 64 else word
 
     return signature(types.int64, RUN), emit

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from sympy import Basic, Pow, Symbol, preorder_traversal
+from sympy import Basic, Eq, Pow, Symbol, preorder_traversal
 
 from symloss.fusing import fused
 from symloss.index import Entry, Index
@@ -55,11 +55,11 @@ NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
 RUNTIME = {
     "_domains": frozenset({"beyond", "other_than", "outside", "unlike"}),
     "_lanes": frozenset({
-        "LANES", "any_lane", "divisor", "first_max", "max_of", "min_of", "opposite", "over", "product_of",
-        "select", "sum_of", "wide",
+        "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "max_of", "min_of", "opposite",
+        "over", "product_of", "select", "sum_of", "wide",
     }),
     "_memory": frozenset({"add_to", "load", "load_wide", "put", "put_unless"}),
-    "_runs": frozenset({"occupied", "only", "run", "within"}),
+    "_runs": frozenset({"block_of", "occupied", "only", "run", "within", "without"}),
     "_tiles": frozenset({"as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
 }  # fmt: skip
 #: The name of the run of samples, or of the one sample.
@@ -100,13 +100,7 @@ class Body:
         self._given: dict[str, int] = {}
         # What functions are called with stays in the inputs' precision: in float64 they would be twice as
         # slow.
-        self._called_with = {
-            symbol.name
-            for expr in expressions(program.body)
-            for call in preorder_traversal(expr)
-            if is_call(call)
-            for symbol in call.free_symbols
-        }
+        self._called_with = _called_with(program.body)
         self._wide: set[str] = set()
         self._in_loops = set(in_loops(program.body))
         self._powers(program.body)
@@ -330,7 +324,7 @@ class Body:
                 inner += self._accumulate(a, reduce.loops, across)
         lines += self._nest(reduce.loops, across, inner)
         for a, varied in zip(reduce.accumulators, varies, strict=True):
-            lines += self._finish(a, across)
+            lines += self._finish(a, reduce.loops, across)
             for name in (a.name, a.place):
                 if name is not None:
                     self._name(name, varied and not across)
@@ -341,7 +335,11 @@ class Body:
         if self.wide_terms and a.op == "sum":
             self.scalar.narrow_names = set(self._varying)
             term = self.scalar.wide_text(a.term)
-        if a.unless is not None:
+        if a.unless is not None and across and isinstance(a.unless, Eq) and loops[-1] in a.unless.args:
+            self.scalar.used.add("without")
+            (place,) = (arg for arg in a.unless.args if arg != loops[-1])
+            term = f"without({loops[-1].name}, {self.scalar.text(place)}, {term}, {NEUTRAL[a.op]})"
+        elif a.unless is not None:
             self.scalar.used.add("select")
             term = f"select({self.scalar.text(a.unless)}, {NEUTRAL[a.op]}, {term})"
         if across:
@@ -353,21 +351,30 @@ class Body:
             return [f"{a.name}, {a.name}_carry = tally({a.name}, {a.name}_carry, {term}, {data})"]
         if a.op == "product":
             return [f"{a.name} = {a.name} * ({term})"]
-        self.scalar.used.add("select")
-        sign = ">" if a.op == "max" else "<"
-        lines = [
-            f"{a.name}_entry = {term}",
-            f"{a.name}_beaten = ({a.name}_entry {sign} {a.name}) | ({a.name}_entry != {a.name}_entry)",
-            f"{a.name} = select({a.name}_beaten, {a.name}_entry, {a.name})",
-        ]
-        if a.place is not None:
+        if a.place is None:
+            best = "larger" if a.op == "max" else "smaller"
+            self.scalar.used.add(best)
+            return [f"{a.name} = {best}({term}, {a.name})"]
+        if across and self._by_block(loops):
+            self.scalar.used.add("block_of")
+            position = f"block_of({loops[0].name}, {a.name}_entry)"
+        else:
             position = ""
             for index in loops:
                 position = f"({position}) * {index.dim} + {index.name}" if position else index.name
-            lines.append(f"{a.place} = select({a.name}_beaten, {position}, {a.place})")
-        return lines
+        self.scalar.used.add("select")
+        return [
+            f"{a.name}_entry = {term}",
+            f"{a.name}_beaten = ({a.name}_entry > {a.name}) | ({a.name}_entry != {a.name}_entry)",
+            f"{a.name} = select({a.name}_beaten, {a.name}_entry, {a.name})",
+            f"{a.place} = select({a.name}_beaten, {position}, {a.place})",
+        ]
 
-    def _finish(self, a: Accumulator, across: bool) -> list[str]:
+    def _by_block(self, loops: Sequence[Index]) -> bool:
+        """Whether a place is the number of a run, as long as an entry, and a lane."""
+        return len(loops) == 1
+
+    def _finish(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
         if a.op == "sum":
             self.scalar.used |= {"finish", "sum_of"} if across else {"finish"}
             done = f"finish({a.name}, {a.name}_carry)"
@@ -375,8 +382,9 @@ class Body:
         if not across:
             return []
         if a.place is not None:
-            self.scalar.used.add("first_max")
-            return [f"{a.name}, {a.place} = first_max({a.name}, {a.place})"]
+            found = "first_in_blocks" if self._by_block(loops) else "first_max"
+            self.scalar.used.add(found)
+            return [f"{a.name}, {a.place} = {found}({a.name}, {a.place})"]
         self.scalar.used.add(f"{a.op}_of")
         return [f"{a.name} = {a.op}_of({a.name})"]
 
@@ -405,6 +413,7 @@ class Body:
             for test, answer in tests.items():
                 lines.append(f"{answer} = {self.scalar.text(test)}")
                 self._name(answer, True)
+            self._called_with |= _called_with(ahead)
             calls = [substituted(statement, tests) for statement in ahead if isinstance(statement, Assign)]
             self._powers([*calls, *(statement for _, statements in branches for statement in statements)])
             lines += self._all(calls)
@@ -471,3 +480,9 @@ class Body:
             chosen.setdefault("value", []).append((case, self._value))
         self._value, self._places = outer_value, outer_places
         return lines
+
+
+def _called_with(statements: Iterable[Statement]) -> set[str]:
+    """The names that functions are called with."""
+    calls = (call for expr in expressions(statements) for call in preorder_traversal(expr) if is_call(call))
+    return {symbol.name for call in calls for symbol in call.free_symbols}

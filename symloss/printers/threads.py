@@ -207,8 +207,11 @@ class DeviceBody(Body):
             lines = [line.replace(head, mine) for line in lines]
         return lines
 
-    def _finish(self, a: Accumulator, across: bool) -> list[str]:
-        lines = super()._finish(a, across)
+    def _by_block(self, loops: Sequence[Index]) -> bool:
+        return False  # other threads of the team have other lanes
+
+    def _finish(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
+        lines = super()._finish(a, loops, across)
         if across:  # the last line combines lanes; here, all lanes of the team
             lines[-1] = f"{lines[-1].removesuffix(')')}, team)"
         return lines

@@ -5,6 +5,9 @@
 Each reduces its argument to a small interval, where a polynomial is as good as the precision. What is larger
 than the polynomial is carried as a sum of two floats, so that only the last addition rounds: float32 results
 are within an ulp, and float64 results within one and a half. Rounding before that would cost as much again.
+
+Of LOOSE lanes, which are rounded to float32 later, none of that is needed: exponentials and logarithms are within 2^-43
+of their size, powers within 2^-40.
 """
 
 import math
@@ -14,11 +17,13 @@ from ._coefficients import (
     ASIN64,
     ATAN64,
     ATANH_FAR64,
+    ATANH_LOOSE64,
     ATANH_NEAR64,
     COS64,
     EXP2_COARSE64,
     EXP32,
     EXP64,
+    EXP_LOOSE64,
     HALF_PI,
     HALF_PI_1,
     HALF_PI_2,
@@ -38,7 +43,7 @@ from ._coefficients import (
     LOG32,
     SIN64,
 )
-from ._primitives import FMA, any_lane, copysign, floor, fma, function, rint, scalar, select, sqrt, wide
+from ._primitives import FMA, any_lane, copysign, floor, fma, function, opposite, rint, scalar, select, sqrt, wide
 from ._primitives import (
     by_precision,
     lanewise,
@@ -46,15 +51,17 @@ from ._primitives import (
     narrow,
     per_precision,
     polynomial,
+    power_of_two,
     precise,
     scale2,
     split2,
+    split_normal,
     widened,
 )
 
 __all__ = [
     "FAR", "HIGHEST", "LOWEST", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "exp", "exp_above",
-    "exp_parts", "exp_sum", "expm1", "expm1_parts", "hypot1_parts", "log", "log1p", "log_parts", "power",
+    "exp_parts", "exp_sum", "expm1", "expm1_parts", "hypot1_parts", "log", "log1p", "log_near", "log_parts", "power",
     "product_rest", "quotient", "remainder", "sin", "sum_rest", "tan",
 ]
 
@@ -72,6 +79,8 @@ LOWEST = per_precision(-105.0, -746.0)
 EXPM1_SHIFT = per_precision(-0.09, -0.0)
 
 exp_rest = polynomial(EXP32, EXP64)
+exp_loose_rest = polynomial(EXP_LOOSE64, EXP_LOOSE64)
+atanh_loose_whole = polynomial(ATANH_LOOSE64, ATANH_LOOSE64)
 log_rest = polynomial(LOG32, LOG32)
 atanh_rest = polynomial(ATANH_NEAR64, ATANH_NEAR64)
 atanh_far_rest = polynomial(ATANH_FAR64, ATANH_FAR64)
@@ -81,6 +90,8 @@ sin_rest = polynomial(SIN64, SIN64)
 cos_rest = polynomial(COS64, COS64)
 atan_rest = polynomial(ATAN64, ATAN64)
 asin_rest = polynomial(ASIN64, ASIN64)
+#: Numbers up to here, and their reciprocals, are far from the ends of the floats.
+USUAL = 2.0**1000
 #: |x| from which the 1 of 1 + x^2 is lost, in float64.
 FAR = 2.0**28
 #: |x| up to which pi/2 can be taken off without more digits of it.
@@ -131,14 +142,25 @@ def exp_parts(x, k):
     return p, fma(r * r, fma(r, exp_rest(r), 0.5), fma(-k, LN2_LOW(x), most - (p - 1.0)))
 
 
-@precise
-def exp(x):
+def exp_exact(x):
     """e^x."""
     x = select(x > HIGHEST(x), HIGHEST(x), x)
     x = select(x < LOWEST(x), LOWEST(x), x)
     k = rint(x * LOG2_E)
     p, q = exp_parts(x, k)
     return scale2(p + q, k)
+
+
+def exp_loose(x):
+    """e^x, 0 where that is subnormal."""
+    x = select(x > 710.0, 710.0, x)
+    x = select(x < -709.0, -709.0, x)
+    k = rint(x * LOG2_E)
+    r = fma(-k, LN2_HIGH64, x)
+    return fma(r, exp_loose_rest(r), 1.0) * power_of_two(k)
+
+
+exp = by_precision(exp_exact, exp_exact, exp_loose)
 
 
 @function
@@ -222,8 +244,7 @@ def log_parts(x, y, k0):
     return high, log_low(f, fma(k, LN2_REST(x), (whole - high) + f) + fma(-y, f, y)), edge
 
 
-@precise
-def log(x):
+def log_exact(x):
     """log(x): -inf at 0, NaN below."""
     m, k = split2(x)
     f = m - 1.0
@@ -233,12 +254,36 @@ def log(x):
     return select(abs(k) < inf, result, k * m)
 
 
-@precise
-def log1p(x):
+@function
+def log_near(f, k):
+    """log((1 + f) 2^k) of LOOSE lanes, for f between -1/4 and 1/2."""
+    s = f / (2.0 + f)
+    return fma(k, LN2_HIGH64, s * atanh_loose_whole(s * s))
+
+
+def log_loose(x):
+    """log(x): -inf at 0, NaN below."""
+    m, k = split2(x)
+    return log_near(m - 1.0, k)
+
+
+log = by_precision(log_exact, log_exact, log_loose)
+
+
+def log1p_exact(x):
     """log(1 + x): -inf at -1, NaN below."""
     u = 1.0 + x
     high, low, edge = log_parts(u, x - (u - 1.0), -0.0)
     return select(abs(edge) < inf, copysign(high + low, x), edge)
+
+
+def log1p_loose(x):
+    """log(1 + x): -inf at -1, NaN below."""
+    m, k = split2(1.0 + x)
+    return log_near(select(k == 0.0, x, m - 1.0), k)
+
+
+log1p = by_precision(log1p_exact, log1p_exact, log1p_loose)
 
 
 @function
@@ -276,14 +321,11 @@ def power_single(x, y):
     t = select(t > 200.0, 200.0, t)
     t = select(t < -200.0, -200.0, t)
     k = rint(t)
-    result = narrow(scale2(exp2_whole(t - k), k))
-    odd = ((x - x) + (y - y) != 0.0) | (x <= 0.0)
-    if any_lane(odd):
-        result = select(odd, power_edge(x, y), result)
-    return result
+    # log2 of 0, infinity and NaN is what it should be.
+    return select((y == 0.0) | (x == 1.0), 1.0, narrow(exp2_whole(t - k) * power_of_two(k)))
 
 
-def power(x, y):
+def power_exact(x, y):
     """x^y for x >= 0, with 0^0 = 1."""
     # e^(y log x), with the logarithm as a sum of two floats: y log x is up to 745, and its error counts.
     high, low = log_twice(x)
@@ -305,7 +347,19 @@ def power_edge(x, y):
     return select((y == 0.0) | (x == 1.0), 1.0, result)
 
 
-power = by_precision(power_single, power)
+def power_loose(x, y):
+    """x^y by e^(y log x)."""
+    m, k = split_normal(x)
+    result = exp(y * log_near(m - 1.0, k))
+    if any_lane(opposite((x > 1.0 / USUAL) & (x < USUAL) & (abs(y) < USUAL))):
+        m, k = split2(x)
+        result = exp(y * log_near(m - 1.0, k))
+        odd = ((x - x) + (y - y) != 0.0) | (x <= 0.0)
+        result = select(odd, power_edge(x, y), result)
+    return result
+
+
+power = by_precision(power_single, power_exact, power_loose)
 
 
 # --- circular functions, and the inverses ---------------------------------------------------------------

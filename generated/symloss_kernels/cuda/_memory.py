@@ -25,6 +25,8 @@ from ._lanes import (
     Run,
     constant,
     joined,
+    keep_mask,
+    mask_in,
     run_parts,
     splat,
     steps,
@@ -111,7 +113,7 @@ class _Access:
                 parts = run_parts(context, builder, index)
                 start = builder.add(start, parts.start)
                 lanes = steps() if lanes is None else builder.add(lanes, steps())
-                self.mask, self.full = parts.mask, parts.full
+                self.mask, self.full = mask_in(builder, parts), parts.full
             elif isinstance(kind, Positions):
                 lanes = index if lanes is None else builder.add(lanes, index)
                 self.row = False
@@ -306,7 +308,7 @@ def occupied(typingctx, place, sample_weight):
     def emit(context, builder, sig, args):
         parts = run_parts(context, builder, args[0])
         some = builder.fcmp_unordered("!=", args[1], ir.Constant(args[1].type, None))
-        parts.mask = builder.and_(parts.mask, some)
+        keep_mask(builder, parts, builder.and_(mask_in(builder, parts), some))
         for lane in range(LANES):
             parts.full = builder.and_(parts.full, builder.extract_element(some, I32(lane)))
         return parts._getvalue()
@@ -324,7 +326,7 @@ def blank(typingctx, array, whole, used, nothing):
     def emit(context, builder, sig, args):
         before, after = (run_parts(context, builder, a) for a in args[1:3])
         access = _Access(context, builder, array, args[0], [whole], [args[1]])
-        access.mask, access.full = builder.and_(before.mask, builder.not_(after.mask)), I1(0)
+        access.mask, access.full = builder.and_(mask_in(builder, before), builder.not_(mask_in(builder, after))), I1(0)
         number = args[3] if array.dtype == types.float64 else builder.fptrunc(args[3], F32)
         access.write(splat(builder, number))
         return context.get_dummy_value()

@@ -8,6 +8,7 @@ from ._lanes import (
     F64,
     I32,
     I64,
+    LOOSE,
     POSITIONS,
     SINGLE,
     Lanes,
@@ -22,7 +23,7 @@ from ._numba import AVX512, FMA, LANES, intrinsic, ir, operation, overload, sign
 
 __all__ = [
     "add", "by_precision", "exponent_of", "in_float64", "lanewise", "like", "narrow", "per_precision", "polynomial",
-    "precise", "scale2", "split2", "tally", "widened",
+    "power_of_two", "precise", "scale2", "split2", "split_normal", "tally", "widened",
 ]
 
 def per_precision(single, double):
@@ -77,10 +78,10 @@ def _layout(kind):
 
 @intrinsic
 def scale2(typingctx, x, k):
-    """x 2^k for a whole number k, which may lie far beyond the exponents that there are.
+    """x 2^k for a whole number k of at most 2044 in size (252 of float32), which may lie beyond the exponents there are.
 
-    It is rounded once where x is 0, not finite, or between 2^-100 and 2^100 in size. Where x 2^(k/2) is subnormal, it may
-    be rounded twice, and |k| counts as at most 2044 (of float32, 252).
+    It is rounded once where x is 0, not finite, or between 2^-100 and 2^100 in size; elsewhere it may be rounded twice
+    where x 2^(k/2) is subnormal. Of a larger k nothing is said.
     """
     kind = joined(x) or number(k)
 
@@ -95,19 +96,13 @@ def scale2(typingctx, x, k):
                 [x, k],
                 lambda v: [ir.Constant(v, ir.Undefined), ir.IntType(width)(-1), I32(4)],
             )
-
-        def power(k):
-            # Few processors convert lanes of float64 to whole numbers. This sum has k, and the bias of the exponent, in
-            # its last bits; they are moved to where the exponent is.
-            whole = builder.bitcast(builder.fadd(k, constant(x.type, 1.5 * 2.0**fraction + bias)), bits)
-            return builder.bitcast(builder.shl(whole, constant(bits, fraction)), x.type)
-
-        # In two steps, since 2^k need not be a float.
-        most, least = constant(x.type, 2.0 * (bias - 1)), constant(x.type, -2.0 * (bias - 1))
-        k = builder.select(builder.fcmp_ordered("<", k, most), k, most)
-        k = builder.select(builder.fcmp_ordered(">", k, least), k, least)
-        half = operation(builder, "rint", [builder.fmul(k, constant(x.type, 0.5))])
-        return builder.fmul(builder.fmul(x, power(half)), power(builder.fsub(k, half)))
+        # Few processors convert lanes of float64 to whole numbers: this sum has k in its last bits, and twice the bias of
+        # the exponent. In two steps, since 2^k need not be a float; what is shifted to the exponent of each is half.
+        whole = builder.bitcast(builder.fadd(k, constant(x.type, 1.5 * 2.0**fraction + 2 * bias)), bits)
+        half = builder.lshr(whole, constant(bits, 1))
+        for part in (half, builder.sub(whole, half)):
+            x = builder.fmul(x, builder.bitcast(builder.shl(part, constant(bits, fraction)), x.type))
+        return x
 
     return signature(kind, kind, kind), emit
 
@@ -214,12 +209,31 @@ def like(typingctx, value, x):
 
 
 @intrinsic
-def split2(typingctx, x):
-    """(m, k) with x = m 2^k and m in [3/4, 3/2), for every positive x.
+def power_of_two(typingctx, k):
+    """2^k for a whole number k: 0 below the smallest exponent of a normal number by one, infinity above the largest by one."""
+    kind = number(k)
 
-    Of 0 k is -inf and of infinity inf, m being 1; of NaN both are NaN; of a negative number m is NaN.
-    """
-    kind = number(x)
+    def emit(context, builder, sig, args):
+        bits, fraction, bias = _layout(kind)
+        whole = builder.fadd(args[0], constant(args[0].type, 1.5 * 2.0**fraction + bias))
+        return builder.bitcast(builder.shl(builder.bitcast(whole, bits), constant(bits, fraction)), args[0].type)
+
+    return signature(kind, kind), emit
+
+
+def _split(doc, normal):
+    """A function that takes a number apart; `normal` ones only, or any."""
+
+    @intrinsic
+    def function(typingctx, x):
+        return _taken_apart(number(x), normal)
+
+    function.__doc__ = doc
+    return function
+
+
+def _taken_apart(kind, normal):
+    """The signature and the code of `split2` or `split_normal`."""
 
     def in_words(builder, x):
         """Of 512 bits a step, by the machine's own instructions."""
@@ -240,8 +254,10 @@ def split2(typingctx, x):
         low = 0x3F400000 if kind == SINGLE else 0x3FE8000000000000
         up = fraction + 1
         number = lambda value: constant(x.type, value)  # noqa: E731
-        small = builder.fcmp_ordered("<", x, number(2.0 ** (-126 if kind == SINGLE else -1022)))
-        lifted = builder.select(small, builder.fmul(x, number(2.0**up)), x)
+        lifted = x
+        if not normal:
+            small = builder.fcmp_ordered("<", x, number(2.0 ** (-126 if kind == SINGLE else -1022)))
+            lifted = builder.select(small, builder.fmul(x, number(2.0**up)), x)
         whole = builder.sub(builder.bitcast(lifted, bits), constant(bits, low))
         if kind == SINGLE:
             k = builder.sitofp(builder.ashr(whole, constant(bits, fraction)), x.type)
@@ -249,9 +265,11 @@ def split2(typingctx, x):
             above = builder.lshr(builder.add(whole, constant(bits, (bias + 1) << fraction)), constant(bits, fraction))
             digits = builder.or_(above, constant(bits, (bias + fraction) << fraction))
             k = builder.fsub(builder.bitcast(digits, x.type), number(2.0**fraction + bias + 1))
-        k = builder.fsub(k, builder.select(small, number(float(up)), number(0.0)))
         rest = builder.and_(whole, constant(bits, (1 << fraction) - 1))
         m = builder.bitcast(builder.add(rest, constant(bits, low)), x.type)
+        if normal:
+            return m, k
+        k = builder.fsub(k, builder.select(small, number(float(up)), number(0.0)))
         zero = builder.fcmp_ordered("==", x, number(0.0))
         far = builder.or_(zero, builder.fcmp_unordered("!=", builder.fsub(x, x), number(0.0)))
         k = builder.select(far, builder.select(zero, number(float("-inf")), x), k)
@@ -266,8 +284,18 @@ def split2(typingctx, x):
     return signature(types.UniTuple(kind, 2), kind), emit
 
 
-def by_precision(single, double):
-    """A function that float32 lanes compute by one method, and all else by another.
+split2 = _split(
+    """(m, k) with x = m 2^k and m in [3/4, 3/2), for every positive x.
+
+    Of 0 k is -inf and of infinity inf, m being 1; of NaN both are NaN; of a negative number m is NaN.
+    """,
+    normal=False,
+)
+split_normal = _split("`split2` of a positive normal number; of others nothing is said.", normal=True)
+
+
+def by_precision(single, double, loose=None):
+    """A function that float32 lanes compute by one method, LOOSE lanes by another if there is one, and all else by `double`.
 
     A method in float32 may count on products and sums that are rounded once (`fma`). A machine that can't do
     that computes it in float64 instead: it is none on which speed matters.
@@ -287,9 +315,10 @@ def by_precision(single, double):
 
     @overload(chosen, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
     def choose(*args):
-        if joined(*args) == SINGLE:
+        kind = joined(*args)
+        if kind == SINGLE:
             return single if single and FMA else in_double[len(args)]
-        return double
+        return loose if loose and kind == LOOSE else double
 
     return chosen
 
@@ -329,15 +358,15 @@ def precise(each):
 def add(total, carry, term):
     """One step of a compensated sum: the new total, and the rounding errors so far.
 
-    Each step's own error is found without a branch (Knuth 1969). Terms of float32 need none of that: a
-    float64 total has 29 bits more than they have.
+    Each step's own error is found without a branch (Knuth 1969). Terms of float32, or LOOSE ones, need none of that:
+    a float64 total has 29 bits more than they have.
     """
     raise NotImplementedError
 
 
 @overload(add, jit_options={"forceinline": True, "error_model": "numpy"})
 def _add(total, carry, term):
-    if term == SINGLE:
+    if term in (SINGLE, LOOSE):
         return lambda total, carry, term: (total + wide(term), carry)
 
     def compensated(total, carry, term):

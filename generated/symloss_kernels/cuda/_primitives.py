@@ -37,6 +37,7 @@ if SIMULATED:
         opposite,
         per_precision,
         polynomial,
+        power_of_two,
         precise,
         put,
         put_unless,
@@ -48,12 +49,14 @@ if SIMULATED:
         scale2,
         select,
         split2,
+        split_normal,
         sqrt,
         tally,
         where_found,
         wide,
         widened,
         within,
+        without,
     )
 else:
     from ._lanes import (
@@ -89,10 +92,12 @@ else:
         narrow,
         per_precision,
         polynomial,
+        power_of_two,
         precise,
         scale2,
         split2,
+        split_normal,
         tally,
         widened,
     )
-    from ._runs import only, run, within
+    from ._runs import only, run, within, without

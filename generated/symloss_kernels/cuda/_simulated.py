@@ -20,9 +20,10 @@ from ._numba import FMA, LANES, absent, function, kernel, plain, scalar
 __all__ = [
     "FMA", "add", "add_to", "any_lane", "blank", "by_precision", "copysign", "exponent_of", "flat", "floor", "fma", "function",
     "in_float64", "kernel", "label_at", "lanes_max", "lanes_min", "lanes_product", "lanes_sum", "lanewise", "like", "load",
-    "load_wide", "narrow", "occupied", "only", "opposite", "per_precision", "polynomial", "precise", "put", "put_unless",
-    "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "select", "split2", "sqrt", "tally", "where_found", "wide",
-    "widened", "within",
+    "load_wide", "narrow", "occupied", "only", "opposite", "per_precision", "polynomial", "power_of_two", "precise",
+    "put", "put_unless",
+    "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "select", "split2", "split_normal", "sqrt", "tally", "where_found", "wide",
+    "widened", "within", "without",
 ]
 
 SINGLE, DOUBLE, PLACES, ANSWERS = map(np.dtype, (np.float32, np.float64, np.int64, np.bool_))
@@ -241,6 +242,11 @@ def exponent_of(x):
     return np.frexp(x)[1] - 1.0
 
 
+def power_of_two(k):
+    """2^k for a whole number k."""
+    return scale2(like(1.0, k), k)
+
+
 def split2(x):
     """(m, k) with x = m 2^k and m in [3/4, 3/2), for every positive x, and what 0, infinity, NaN and negatives give."""
     kind = _kind(x) or DOUBLE
@@ -256,8 +262,11 @@ def split2(x):
     return m.astype(kind), k.astype(kind)
 
 
-def by_precision(single, double):
-    """A function that float32 lanes compute by one method, and all else by another."""
+split_normal = split2
+
+
+def by_precision(single, double, loose=None):
+    """A function that float32 lanes compute by one method, and all else by another; no lanes are LOOSE here."""
 
     def chosen(*args):
         if _kind(*args) != SINGLE:
@@ -333,6 +342,11 @@ def occupied(place, sample_weight):
 def within(place, value, other):
     """`value` at the places in use and `other` elsewhere; for a single place, `value`."""
     return select(place.mask, value, other) if isinstance(place, Run) else value
+
+
+def without(place, one, value, other):
+    """`value`, but `other` where the place is `one`."""
+    return select(place == one, other, value)
 
 
 # --- memory ---------------------------------------------------------------------------------------------
