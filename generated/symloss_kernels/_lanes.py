@@ -14,8 +14,7 @@ A scalar meets lanes as the same number in each, float32 lanes meet float64 lane
 written by `_memory.py`.
 
 What is computed in float64 from float32 data, and rounded to float32 in the end, has 29 digits to spare. Lanes that are
-known to be so are LOOSE: an operation or a function of them may be wrong by a few ulp of float64, or by 2^-44 of the
-result, where that is faster.
+known to be so are LOOSE: a function of them may be wrong by 2^-42 of its result, where that is faster.
 
 This is written with explicit vectors, because a compiler's own attempts at them depend on its mood: they fail at a
 branch, at a bit trick, at the third array that might overlap.
@@ -63,10 +62,10 @@ LETTER = {F64: "f64", F32: "f32", I64: "i64", I1: "i1"}
 
 
 class Lanes(types.Type):
-    """LANES floats of one precision; `is_loose` float64 lanes are of float32 data."""
+    """LANES floats of one precision."""
 
-    def __init__(self, item, letters, is_loose=False):
-        self.item, self.is_loose = item, is_loose
+    def __init__(self, item, letters):
+        self.item = item
         super().__init__(name=f"lanes({letters})")
 
     def can_convert_from(self, typingctx, other):
@@ -127,7 +126,7 @@ class Bits(types.Type):
 
 
 SINGLE, DOUBLE = Lanes(F32, "float32"), Lanes(F64, "float64")
-LOOSE = Lanes(F64, "float64 of float32", is_loose=True)
+LOOSE = Lanes(F64, "float64 of float32")
 POSITIONS, MASK, RUN, BITS = Positions(), Mask(), Run(), Bits()
 
 
@@ -375,46 +374,45 @@ def _quotient_type(a, b):
 
 def _by_scalar(context, builder, sig, args):
     """Lanes by a scalar, whose reciprocal a loop computes once."""
-    return by_scalar(builder, sig.return_type, *args)
+    return by_scalar(builder, *args)
 
 
-def by_scalar(builder, kind, x, y, zero=False):
-    """`divided` of lanes and a scalar; `kind` is the type of the quotient."""
-    if not (RECIPROCALS or kind.is_loose):
+def by_scalar(builder, x, y, zero=False):
+    """`divided` of lanes and a scalar."""
+    if not RECIPROCALS:
         return divided(builder, x, splat(builder, y), zero)
-    inverse, usual = reciprocal(builder, kind, y)
-    return by_reciprocal(builder, kind, x, splat(builder, y), splat(builder, inverse), usual, zero)
+    inverse, usual = reciprocal(builder, y)
+    return by_reciprocal(builder, x, splat(builder, y), splat(builder, inverse), usual, zero)
 
 
-def reciprocal(builder, kind, y):
-    """1 / y, of a scalar or of lanes, and whether it may be multiplied by: if it is far from the ends of its range.
-
-    And positive, but for LOOSE lanes.
-    """
+def reciprocal(builder, y):
+    """1 / y, of a scalar or of lanes, and whether it may be multiplied by: positive, and far from the ends of its range."""
     item = y.type.element if isinstance(y.type, ir.VectorType) else y.type
     inverse = builder.fdiv(constant(y.type, 1.0), y)
     least, largest = (constant(y.type, 2.0**power) for power in ((-1000, 1000) if item == F64 else (-120, 120)))
-    size = operation(builder, "fabs", [inverse]) if kind.is_loose else inverse
-    usual = builder.and_(builder.fcmp_ordered(">", size, least), builder.fcmp_ordered("<", size, largest))
+    usual = builder.and_(builder.fcmp_ordered(">", inverse, least), builder.fcmp_ordered("<", inverse, largest))
     if item is not y.type:
         usual = builder.icmp_unsigned("==", builder.bitcast(usual, WORD), ir.Constant(WORD, 2**LANES - 1))
     return inverse, usual
 
 
-def by_reciprocal(builder, kind, x, y, inverse, usual, zero=False):
+def by_reciprocal(builder, x, y, inverse, usual, zero=False):
     """`divided` of x and y, as a product: a division takes ten times as long.
 
-    What the product lacks is added, but to LOOSE lanes. That gives the quotient as a division rounds it, but that of
-    numbers next to the smallest there are it may be one ulp off. Infinity and NaN have nothing to add; zero has a zero of
-    its own sign, as y is positive. Where the reciprocal isn't a usual number, x is divided.
+    What the product lacks is added, which gives the quotient as a division rounds it, but that of numbers next to the
+    smallest there are it may be one ulp off. What infinity lacks is NaN, in place of which any finite number will do; zero
+    has a zero of its own sign, as y is positive. Where the reciprocal isn't a usual number, x is divided.
+
+    LOOSE lanes need it too: y / y has to be 1, or what is zero for every row of two entries would not be.
     """
     with builder.if_else(usual) as (then, otherwise):
         with then:
-            near = builder.fmul(x, inverse)
-            if not kind.is_loose:
-                excess = operation(builder, "fma", [near, y, builder.fneg(x)])
-                whole = operation(builder, "fma", [builder.fneg(excess), inverse, near])
-                near = builder.select(builder.fcmp_ordered("==", whole, whole), whole, near)
+            product = builder.fmul(x, inverse)
+            excess = operation(builder, "fma", [product, y, builder.fneg(x)])
+            item = x.type.element if isinstance(x.type, ir.VectorType) else x.type
+            least = constant(x.type, -(2.0**1000 if item == F64 else 2.0**120))
+            excess = builder.select(builder.fcmp_ordered(">", excess, least), excess, least)
+            near = operation(builder, "fma", [builder.fneg(excess), inverse, product])
             near_from = builder.block
         with otherwise:
             far = divided(builder, x, y, zero)
@@ -534,8 +532,7 @@ def divisor(typingctx, y):
     kind = number(y)
 
     def emit(context, builder, sig, args):
-        use = isinstance(kind, Lanes) and (RECIPROCALS or kind.is_loose)
-        inverse, usual = reciprocal(builder, kind, args[0]) if use else (args[0], I1(0))
+        inverse, usual = reciprocal(builder, args[0]) if RECIPROCALS else (args[0], I1(0))
         return context.make_tuple(builder, sig.return_type, [args[0], inverse, usual])
 
     return signature(types.Tuple((kind, kind, types.boolean)), kind), emit
@@ -551,8 +548,8 @@ def _over(doc, zero):
 
         def emit(context, builder, sig, args):
             y, inverse, usual = (builder.extract_value(args[1], place) for place in range(3))
-            if kind == of and isinstance(kind, Lanes) and (RECIPROCALS or kind.is_loose):
-                return by_reciprocal(builder, kind, args[0], y, inverse, usual, zero)
+            if RECIPROCALS and kind == of and isinstance(kind, Lanes):
+                return by_reciprocal(builder, args[0], y, inverse, usual, zero)
             return divided(builder, args[0], context.cast(builder, y, of, kind), zero)
 
         return signature(kind, kind, by), emit
@@ -572,7 +569,7 @@ def ratio0(typingctx, x, y):
     if isinstance(x, Lanes) and isinstance(y, types.Float):
 
         def emit(context, builder, sig, args):
-            return by_scalar(builder, kind, *args, zero=True)
+            return by_scalar(builder, *args, zero=True)
 
         return signature(kind, kind, scalar_of(kind)), emit
 
