@@ -450,6 +450,25 @@ def test_outputs_that_overlap_inputs_in_other_places(shift, width, dtype, n):
     same_bits(sk.mse.grad(given, np.zeros_like(x), out=out), expected)
 
 
+@pytest.mark.parametrize("size", [2**19, 2**21])
+def test_what_a_kernel_leaves_out_is_zero_in_memory_that_was_used_before(size):
+    """Large arrays come from the system as zeros; smaller ones, and those of the caller, hold what was there."""
+    rng = np.random.default_rng(0)
+    p, label = rng.uniform(0.1, 0.9, (5, size)), rng.integers(0, size, 5)
+    wanted = np.zeros(p.shape)
+    wanted[np.arange(5), label] = -1 / (5 * p[np.arange(5), label])
+    for _ in range(3):
+        np.full(p.shape, 7.0)  # and freed at once
+        got = sk.sparse_cross_entropy.grad(p, label)
+        np.testing.assert_allclose(got, wanted, rtol=1e-14)
+        got[...] = 7.0
+        sk.sparse_cross_entropy.grad(p, label, out=got)
+        np.testing.assert_allclose(got, wanted, rtol=1e-14)
+        weighted = sk.mse.grad(p, p + 1, weight=np.repeat([0.0, 2.0], [2, 3])[:, None] * np.ones(p.shape))
+        assert not weighted[:2].any() and (weighted[2:] != 0).all()
+        del got, weighted
+
+
 def test_a_square_in_place_of_its_transpose():
     x = normal(300, 300)
     given = x.copy()

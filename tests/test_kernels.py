@@ -22,7 +22,7 @@ LOSSES = sorted(standard().names())
 ACCURACY = Path(__file__).parents[1] / "docs" / "accuracy.md"
 #: Points a loss: fewer for rows, fewest where the exact result of a long row takes seconds.
 COUNT, COUNT_ROWS, COUNT_SLOW = 40, 20, 8
-SLOW = {"min_max_mse", "soft_target_cross_entropy", "standardized_mse", "l2_normalized_mse"}
+SLOW = {"js_divergence", "min_max_mse", "soft_target_cross_entropy", "standardized_mse", "l2_normalized_mse"}
 ENTRIES = ("value", "grad", "value_and_grad", "grad_and_hess", "hvp")
 
 

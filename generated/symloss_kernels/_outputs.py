@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from functools import cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,10 @@ class Batch(NamedTuple):
     out: Any
 
 
+#: From so many bytes on, memory for an array comes from the system, which gives zeros: they needn't be written.
+FRESH = 2**25
+
+
 class Buffer:
     """Where a kernel writes an output, and what becomes of it.
 
@@ -68,12 +73,14 @@ class Buffer:
         out: np.ndarray | None,
         zero: bool,
     ) -> None:
-        self.batch, self.place, self.given, self.zero, self.core = batch, place, out is not None, zero, flat[1:]
-        self.final = np.empty(shape, batch.dtype) if out is None else out
+        self.batch, self.place, self.given, self.core = batch, place, out is not None, flat[1:]
+        is_fresh = zero and out is None and prod(shape) * batch.dtype.itemsize >= FRESH
+        self.final = out if out is not None else (np.zeros if is_fresh else np.empty)(shape, batch.dtype)
         self.shared = self.staged = False
         if batch.void is not None:
             return
         mode = FULL if place is None else batch.layout.modes[place]
+        self.zero = zero and not (is_fresh and mode is FULL)
         if mode is SHARED:
             self.shared, self.array = True, np.empty(flat[1:])
             self.sums: dict[int, np.ndarray] = {}
