@@ -116,7 +116,7 @@ def without(typingctx, place, one, value, other):
 
 @intrinsic
 def block_of(typingctx, place, like):
-    """The number of a run's start among all runs, as a whole number in the bits of lanes such as `like`: see `blocks`."""
+    """The number of a run's start among all runs, in the bits of lanes such as `like`, for `first_in_blocks`."""
 
     def emit(context, builder, sig, args):
         item = I32 if like.item == F32 else I64
