@@ -169,6 +169,11 @@ def _finish(total: Any, carry: Any) -> Any:
     return _select(result - result == 0.0, result, total)
 
 
+def _in_precision_of(x: Any, y: Any) -> Any:
+    """y, in float32 if x is, where both are lanes."""
+    return y.astype(SINGLE) if _is_lanes(x) and _is_lanes(y) and x.dtype == SINGLE else y
+
+
 def _within(place: Any, value: Any, _: Any) -> Any:
     return value if _is_lanes(value) or not _is_lanes(place) else np.full(len(place), value, DOUBLE)
 
@@ -256,7 +261,9 @@ _LANES = {
     "within": _within,
     "without": lambda place, one, value, other: _select(place == one, other, value),
     "block_of": lambda place, _: place,
+    "positions_of": lambda place: place,
     "first_in_blocks": _first_max,
+    "folded": lambda term: term,
     "tally": _tally,
     "finish": _finish,
     "sum_of": _across(np.sum),
@@ -270,9 +277,9 @@ _LANES = {
     "shift": lambda x, m: _select(x == m, 0.0, x - m),
     "times0": _times0,
     "ratio0": _ratio0,
-    "ratio0_over": _ratio0,
+    "ratio0_over": lambda x, y: _ratio0(x, _in_precision_of(x, y)),
     "divisor": lambda y: y,
-    "over": operator.truediv,
+    "over": lambda x, y: x / _in_precision_of(x, y),
     "larger": lambda x, y: _select((x > y) | (x != x), x, y),
     "smaller": lambda x, y: _select((x < y) | (x != x), x, y),
 }

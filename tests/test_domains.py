@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import symloss_kernels as sk
 from numba import njit
-from symloss_kernels._domains import first_other, first_outside, other_than, outside
+from symloss_kernels._domains import extended, first_other, first_outside, other_than, outside, strays
 from symloss_kernels._lanes import LANES
+from symloss_kernels._memory import load
 from symloss_kernels._runs import run
 from sympy import Interval, log, oo
 
@@ -83,6 +84,30 @@ def test_a_number_that_is_none_of_the_values_is_found(dtype):
             where = first_other(array.reshape(-1), np.array([-1.0, 1.0], dtype))
             out = np.flatnonzero(~np.isin(array, (-1.0, 1.0)) & ~np.isnan(array))
             assert where == (out[0] if len(out) else -1)
+
+
+@njit
+def of_row(array):
+    """The kernels' test of entries as they are read."""
+    least, most = np.inf, -np.inf
+    for start in range(0, len(array), LANES):
+        place = run(start, len(array))
+        least, most = extended(least, most, place, load(array, (place,), None))
+    return strays(least, most, (-1.0, 2.0), "[]"), strays(least, most, (-1.0, 2.0), "()")
+
+
+@BOTH
+def test_entries_are_tested_as_they_are_read(dtype):
+    """Each place in a register counts, whatever NaN is read after it."""
+    low, high = (dtype(end) for end in ENDS)
+    for number in (low, high, np.nextafter(low, dtype(-9)), np.nextafter(high, dtype(9)), dtype(np.inf), -dtype(np.inf)):
+        for place in range(0, 3 * LANES + 2, 3):
+            array = np.full(3 * LANES + 2, np.nan, dtype)
+            array[::5] = 1.0
+            array[place] = number
+            assert of_row(array) == (is_out(array, "[]").any(), is_out(array, "()").any())
+    assert of_row(np.empty(0, dtype)) == (False, False)
+    assert of_row(np.full(LANES, np.nan, dtype)) == (False, False)
 
 
 def test_labels():

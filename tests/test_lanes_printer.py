@@ -147,10 +147,10 @@ CASES = [
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
             x_k = load(x, (sample, k), None)
-            s, s_carry = tally(s, s_carry, within(k, x_k * x_k, 0.0), x)
+            s, s_carry = tally(s, s_carry, folded(within(k, x_k * x_k, 0.0)), x)
             p = p * (within(k, x_k, 1.0))
             low = smaller(within(k, x_k, inf), low)
-        s = sum_of(finish(s, s_carry))
+        s = finish(sum_of(s), sum_of(s_carry))
         p = product_of(p)
         low = min_of(low)
         value = s
@@ -170,11 +170,12 @@ CASES = [
             top_entry = x_k
             top_beaten = (top_entry > top) | (top_entry != top_entry)
             top = select(top_beaten, top_entry, top)
-            at = select(top_beaten, k, at)
+            at = select(top_beaten, block_of(k, top_entry), at)
+        at = positions_of(at)
         s, s_carry = 0.0, 0.0
         for k in range(K):
             x_k = load(x, (sample, k), x_tile)
-            s, s_carry = tally(s, s_carry, select(k == at, 0.0, x_k), x)
+            s, s_carry = tally(s, s_carry, without(k, at, x_k, 0.0), x)
         s = finish(s, s_carry)
         """,
         """
@@ -192,8 +193,8 @@ CASES = [
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
             x_k = load(x, (sample, k), None)
-            s, s_carry = tally(s, s_carry, within(k, without(k, at, x_k, 0.0), 0.0), x)
-        s = sum_of(finish(s, s_carry))
+            s, s_carry = tally(s, s_carry, folded(within(k, without(k, at, x_k, 0.0), 0.0)), x)
+        s = finish(sum_of(s), sum_of(s_carry))
         """,
     ),
     (

@@ -21,7 +21,7 @@ from mpmath import mp, mpf
 from numba import njit
 from symloss_kernels import _math as functions
 from symloss_kernels._coefficients import ROOT
-from symloss_kernels._lanes import LANES, divisor, sum_of
+from symloss_kernels._lanes import LANES, divisor, folded, sum_of
 from symloss_kernels._memory import load, load_wide, put
 from symloss_kernels._runs import run, within
 
@@ -577,18 +577,33 @@ def compensated_lanes(terms):
     return sum_of(functions.finish(total, carry))
 
 
-def test_compensated_sums_of_lanes():
-    """Each lane is a sum of its own, without rounding errors; of float32 terms a float64 sum has none."""
+@njit(error_model="numpy")
+def compensated_registers(terms):
+    """The same with a register of them a step, as kernels add lanes up."""
+    total, carry = 0.0, 0.0
+    for start in range(0, terms.size, LANES):
+        place = run(start, terms.size)
+        term = folded(within(place, load(terms, (place,), None), 0.0))
+        total, carry = functions.tally(total, carry, term, terms)
+    return functions.finish(sum_of(total), sum_of(carry))
+
+
+@pytest.mark.parametrize(("add_up", "more"), [(compensated_lanes, 3), (compensated_registers, 0)])
+def test_compensated_sums_of_lanes(add_up, more):
+    """Each lane is a sum of its own, without rounding errors; of float32 terms a float64 sum has none.
+
+    In registers the lanes of one step, which are added first, must be of one size here.
+    """
     draw = np.random.default_rng(1)
-    most, least = np.full(LANES, 1e16), draw.normal(size=40 * LANES + 3)
+    most, least = np.full(LANES, 1e16), draw.normal(size=40 * LANES + more)
     terms = np.concatenate([most, least, -most])
     terms = np.concatenate([terms, np.zeros(-terms.size % LANES)])
-    assert compensated_lanes(terms) == pytest.approx(math.fsum(least), abs=1e-11)  # plain sums are off by 40
+    assert add_up(terms) == pytest.approx(math.fsum(least), abs=1e-11)  # plain sums are off by 40
     single = least.astype(np.float32)
-    assert compensated_lanes(single) == pytest.approx(math.fsum(single.tolist()), rel=1e-14)
+    assert add_up(single) == pytest.approx(math.fsum(single.tolist()), rel=1e-14)
     for bad in (INF, -INF, NAN):
         terms[100] = bad
-        np.testing.assert_array_equal(compensated_lanes(terms), bad)
+        np.testing.assert_array_equal(add_up(terms), bad)
 
 
 @njit(error_model="numpy")

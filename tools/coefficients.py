@@ -136,7 +136,7 @@ def fits() -> list[Fit]:
         Fit("EXP", "(e^r - 1 - r - r^2/2)/r^3", exp_rest, -ln2 / 2 * slack, mpf("0.415"), single=5),
         Fit("EXP", "(e^r - 1 - r - r^2/2)/r^3", exp_rest, -ln2 / 2 * slack, ln2 / 2 * slack, double=9),
         Fit("LOG", "(log(1 + f) - f + f^2/2)/f^3", log_rest, -half / 2 * slack, half * slack, single=9),
-        Fit("ATANH_NEAR", "(2 atanh(s)/s - 2)/s^2 in s^2", lambda z: 2 * atanh_rest(z), 0, s2 * slack, 0, 8),
+        Fit("ATANH_NEAR", "(2 atanh(s)/s - 2)/s^2 in s^2", lambda z: 2 * atanh_rest(z), 0, s2 * slack, 4, 8),
         Fit("ATANH_WIDE", "(2 atanh(s)/s - 2)/s^2 in s^2", lambda z: 2 * atanh_rest(z), 0, ninth, 0, 11),
         Fit(
             "ATANH_FAR",

@@ -8,6 +8,7 @@ LANES numbers, and each operation is one instruction a register:
     Lanes       float32 or float64 numbers; of the float64 ones, those of float32 data are LOOSE
     Positions   whole numbers: labels, places in a row
     Mask        answers of comparisons
+    Folded      what lanes make together, as sums do: one register
     Run         consecutive samples, or consecutive entries, of which the last vector may use only some lanes
 
 A scalar meets lanes as the same number in each, float32 lanes meet float64 lanes as float64. Arrays are read and
@@ -48,7 +49,7 @@ from ._numba import (
 )
 
 __all__ = [
-    "AVX512", "FMA", "LANES", "any_lane", "copysign", "divisor", "first_in_blocks", "first_max", "first_place", "floor", "fma", "function", "kernel", "max_of",
+    "AVX512", "FMA", "LANES", "any_lane", "copysign", "divisor", "first_in_blocks", "first_max", "first_place", "floor", "fma", "folded", "function", "kernel", "max_of",
     "min_of", "opposite", "over", "product_of", "ratio0", "ratio0_over", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
 ]
 
@@ -111,6 +112,22 @@ class Mask(types.Type):
         return self if isinstance(other, types.Boolean) else None
 
 
+class Folded(types.Type):
+    """What lanes make together, in as many lanes as a register holds: a quarter of float64 ones, half of float32 ones."""
+
+    def __init__(self, item, letters):
+        self.item, self.count = item, LANES // (4 if item == F64 else 2)
+        super().__init__(name=f"folded({letters})")
+
+    def can_convert_from(self, typingctx, other):
+        """It begins as a number."""
+        return Conversion.safe if isinstance(other, types.Float) else None
+
+    def unify(self, typingctx, other):
+        """What a variable is that holds this and `other`."""
+        return self if isinstance(other, types.Float) else None
+
+
 class Run(types.Type):
     """LANES consecutive places from a start: which of them are in use, and whether all are."""
 
@@ -127,12 +144,13 @@ class Bits(types.Type):
 
 SINGLE, DOUBLE = Lanes(F32, "float32"), Lanes(F64, "float64")
 LOOSE = Lanes(F64, "float64 of float32")
+FOLDED, FOLDED_SINGLE = Folded(F64, "float64"), Folded(F32, "float32")
 POSITIONS, MASK, RUN, BITS = Positions(), Mask(), Run(), Bits()
 
 
-def vector(item):
+def vector(item, count=LANES):
     """The machine's type of lanes."""
-    return ir.VectorType(item, LANES)
+    return ir.VectorType(item, count)
 
 
 @register_model(Lanes)
@@ -151,6 +169,12 @@ class _PositionsModel(models.PrimitiveModel):
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager, kind):
         super().__init__(manager, kind, vector(I1))
+
+
+@register_model(Folded)
+class _FoldedModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, vector(kind.item, kind.count))
 
 
 @register_model(Bits)
@@ -225,10 +249,10 @@ def chosen(builder, value, places):
     return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(I32, len(places)), list(places)))
 
 
-def splat(builder, value):
+def splat(builder, value, count=LANES):
     """The same scalar in each lane."""
     one = ir.Constant(ir.VectorType(value.type, 1), ir.Undefined)
-    return chosen(builder, builder.insert_element(one, value, I32(0)), [0] * LANES)
+    return chosen(builder, builder.insert_element(one, value, I32(0)), [0] * count)
 
 
 def steps():
@@ -260,6 +284,12 @@ def by_register(builder, name, args, more):
 @lower_cast(types.Boolean, Lanes)
 def _scalar_to_lanes(context, builder, source, target, value):
     return splat(builder, context.cast(builder, value, source, scalar_of(target)))
+
+
+@lower_cast(types.Float, Folded)
+def _scalar_to_folded(context, builder, source, target, value):
+    item = types.float64 if target == FOLDED else types.float32
+    return splat(builder, context.cast(builder, value, source, item), target.count)
 
 
 @lower_cast(Lanes, Lanes)
@@ -318,12 +348,12 @@ def _define(name, type_of, *cases):
 
 def _arithmetic(names, floats, wholes=None):
     def type_of(a, b):
-        kind = joined(a, b)
+        kind = FOLDED if FOLDED in (a, b) else joined(a, b)
         if kind == POSITIONS and wholes is None:
             kind = DOUBLE
         return kind and signature(kind, kind, kind)
 
-    cases = [(Lanes, lambda builder, a, b: getattr(builder, floats)(a, b))]
+    cases = [(kind, lambda builder, a, b: getattr(builder, floats)(a, b)) for kind in (Lanes, Folded)]
     if wholes:
         cases.append((Positions, lambda builder, a, b: getattr(builder, wholes)(a, b)))
     for name in names:
@@ -412,7 +442,8 @@ def by_reciprocal(builder, x, y, inverse, usual, zero=False):
             item = x.type.element if isinstance(x.type, ir.VectorType) else x.type
             least = constant(x.type, -(2.0**1000 if item == F64 else 2.0**120))
             excess = builder.select(builder.fcmp_ordered(">", excess, least), excess, least)
-            near = operation(builder, "fma", [builder.fneg(excess), inverse, product])
+            # The negative of the choice would be no maximum any more, which is one instruction.
+            near = operation(builder, "fma", [excess, builder.fneg(inverse), product])
             near_from = builder.block
         with otherwise:
             far = divided(builder, x, y, zero)
@@ -544,10 +575,14 @@ def _over(doc, zero):
     @intrinsic
     def function(typingctx, x, by):
         of = by.types[0]
-        kind = joined(x, of) or types.float64
+        # As by a scalar: what a row has once doesn't widen its float32 entries.
+        kind = SINGLE if x == SINGLE and isinstance(of, Lanes) else joined(x, of) or types.float64
 
         def emit(context, builder, sig, args):
             y, inverse, usual = (builder.extract_value(args[1], place) for place in range(3))
+            if RECIPROCALS and kind == SINGLE and of != SINGLE:
+                y = builder.fptrunc(y, vector(F32))
+                return by_reciprocal(builder, args[0], y, *reciprocal(builder, y), zero)
             if RECIPROCALS and kind == of and isinstance(kind, Lanes):
                 return by_reciprocal(builder, args[0], y, inverse, usual, zero)
             return divided(builder, args[0], context.cast(builder, y, of, kind), zero)
@@ -582,11 +617,25 @@ def ratio0(typingctx, x, y):
 @intrinsic
 def wide(typingctx, x):
     """The same number in float64."""
-    kind = LOOSE if x == LOOSE else DOUBLE if joined(x) else types.float64
+    kind = x if x in (LOOSE, FOLDED) else DOUBLE if joined(x) else types.float64
     return signature(kind, kind), lambda context, builder, sig, args: args[0]
 
 
 # --- across lanes ---------------------------------------------------------------------------------------
+
+
+def halved(builder, value, combine, count):
+    """Lanes as `count` float64: one half is combined with the other, again and again."""
+    if value.type.element == F32:
+        value = builder.fpext(value, vector(F64, value.type.count))
+    while value.type.count > count:
+        half = value.type.count // 2
+        value = combine(builder, *(chosen(builder, value, range(at, at + half)) for at in (0, half)))
+    return value
+
+
+def _add(builder, a, b):
+    return builder.fadd(a, b)
 
 
 def _across(doc, combine):
@@ -594,17 +643,11 @@ def _across(doc, combine):
 
     @intrinsic
     def function(typingctx, x):
-        if not isinstance(x, Lanes):
+        if not isinstance(x, (Lanes, Folded)):
             return signature(types.float64, types.float64), lambda context, builder, sig, args: args[0]
 
         def emit(context, builder, sig, args):
-            (value,) = args
-            if value.type.element == F32:
-                value = builder.fpext(value, vector(F64))
-            while value.type.count > 1:
-                half = value.type.count // 2
-                value = combine(builder, *(chosen(builder, value, range(at, at + half)) for at in (0, half)))
-            return builder.extract_element(value, I32(0))
+            return builder.extract_element(halved(builder, args[0], combine, 1), I32(0))
 
         return signature(types.float64, x), emit
 
@@ -621,10 +664,22 @@ def _extreme(sign):
     return combine
 
 
-sum_of = _across("The sum of all lanes.", lambda builder, a, b: builder.fadd(a, b))
+sum_of = _across("The sum of all lanes.", _add)
 product_of = _across("The product of all lanes.", lambda builder, a, b: builder.fmul(a, b))
 max_of = _across("The largest of all lanes; NaN if one is.", _extreme(">"))
 min_of = _across("The smallest of all lanes; NaN if one is.", _extreme("<"))
+
+
+@intrinsic
+def folded(typingctx, x):
+    """Lanes added up to one register, as `sum_of` begins: a sum of many lanes takes a step with them.
+
+    So a compensated step is taken by one register in place of four, and the sum occupies two registers in place of eight.
+    Each term meets as many roundings as if its lane had been added to the others in the end.
+    """
+    if not joined(x):
+        return signature(types.float64, types.float64), lambda context, builder, sig, args: args[0]
+    return signature(FOLDED, number(x)), lambda context, builder, sig, args: halved(builder, args[0], _add, FOLDED.count)
 
 
 @intrinsic

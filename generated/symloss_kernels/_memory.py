@@ -33,7 +33,7 @@ from ._lanes import (
 )
 from ._numba import LANES, call, cgutils, intrinsic, ir, signature, types
 
-__all__ = ["add_to", "load", "load_wide", "put", "put_unless"]
+__all__ = ["add_to", "load", "load_wide", "needs_scales", "put", "put_unless"]
 
 #: How many bytes ahead of a row's lanes a line of memory is asked for. Where memory, or a cache that many cores share, is
 #: far away, a core that waits for each line gets half of what it gets when it asks in time. Half a page is enough, and is
@@ -282,3 +282,13 @@ def add_to(typingctx, array, indices, value, tile):
 def put_unless(typingctx, array, indices, value, tile, skip):
     """`put` for an entry that gets another value later where `skip` holds: writing it is harmless, adding isn't."""
     return _store(array, indices, value, tile, "unless")
+
+
+@intrinsic
+def needs_scales(typingctx, array):
+    """Whether squares of the array's numbers may leave float64's range: not those of float32. The compiler knows the answer."""
+
+    def emit(context, builder, sig, args):
+        return context.get_constant(types.boolean, array.dtype == types.float64)
+
+    return signature(types.boolean, array), emit

@@ -9,6 +9,7 @@ from ._lanes import (
     I32,
     I64,
     MASK,
+    POSITIONS,
     RUN,
     WORD,
     Lanes,
@@ -23,7 +24,7 @@ from ._lanes import (
 )
 from ._numba import LANES, MASKS, intrinsic, ir, signature, types
 
-__all__ = ["block_of", "occupied", "only", "run", "within", "without"]
+__all__ = ["block_of", "occupied", "only", "positions_of", "run", "within", "without"]
 
 
 @intrinsic
@@ -95,6 +96,14 @@ def within(typingctx, place, value, other):
 def without(typingctx, place, one, value, other):
     """`value`, but `other` where the place is `one`."""
     kind = joined(value, other) or types.float64
+    if one == POSITIONS and isinstance(place, types.Integer) and isinstance(kind, Lanes):
+
+        def in_own(context, builder, sig, args):
+            place, one, value, other = args
+            place, one = (_as_wide_as(builder, number, kind) for number in (splat(builder, place), one))
+            return builder.select(builder.icmp_signed("==", place, one), other, value)
+
+        return signature(kind, types.int64, one, kind, kind), in_own
     if not (isinstance(place, Run) and isinstance(kind, Lanes)):
         return signature(kind, types.int64, types.int64, kind, kind), lambda context, builder, sig, args: builder.select(
             builder.icmp_signed("==", *args[:2]), args[3], args[2]
@@ -116,15 +125,43 @@ def without(typingctx, place, one, value, other):
 
 @intrinsic
 def block_of(typingctx, place, like):
-    """The number of a run's start among all runs, in the bits of lanes such as `like`, for `first_in_blocks`."""
+    """A place as a whole number in the bits of lanes such as `like`, which take half the registers for float32.
+
+    Of a run it is the number of its start among all runs, for `first_in_blocks`; of a single place, which samples in lanes
+    have in common, it is the place, for `positions_of`. Beside a number, which all lanes share, it stays one.
+    """
+    many = isinstance(place, Run)
+    if not isinstance(like, Lanes):
+        return signature(types.int64, types.int64, like), lambda context, builder, sig, args: args[0]
 
     def emit(context, builder, sig, args):
-        item = I32 if like.item == F32 else I64
-        number = builder.ashr(run_parts(context, builder, args[0]).start, I64(LANES.bit_length() - 1))
-        number = builder.trunc(number, item) if item == I32 else number
-        return builder.bitcast(splat(builder, number), vector(like.item))
+        number = args[0]
+        if many:
+            number = builder.ashr(run_parts(context, builder, number).start, I64(LANES.bit_length() - 1))
+        return builder.bitcast(splat(builder, _as_wide_as(builder, number, like)), vector(like.item))
 
-    return signature(like, RUN, like), emit
+    return signature(like, RUN if many else types.int64, like), emit
+
+
+@intrinsic
+def positions_of(typingctx, places):
+    """What `block_of` keeps of single places, as positions."""
+    if not isinstance(places, Lanes):
+        return signature(types.int64, types.int64), lambda context, builder, sig, args: args[0]
+
+    def emit(context, builder, sig, args):
+        if places.item == F32:
+            return builder.sext(builder.bitcast(args[0], vector(I32)), vector(I64))
+        return builder.bitcast(args[0], vector(I64))
+
+    return signature(POSITIONS, places), emit
+
+
+def _as_wide_as(builder, whole, like):
+    """A whole number, or lanes of them, as wide as a float of `like`."""
+    if like.item != F32:
+        return whole
+    return builder.trunc(whole, vector(I32) if isinstance(whole.type, ir.VectorType) else I32)
 
 
 def masked(builder, some, mask, value, other):

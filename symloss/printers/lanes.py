@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from sympy import Basic, Eq, Pow, Symbol, preorder_traversal
+from sympy import Basic, Eq, Expr, Mul, Pow, Symbol, preorder_traversal, sift
 
 from symloss.fusing import fused
-from symloss.index import Entry, Index
+from symloss.index import Entry, Index, Size
 from symloss.keeping import Kept, kept
 from symloss.merging import merged, substituted
 from symloss.printers.scalar import PRODUCT, ScalarPrinter, is_call, is_costly, widens
@@ -36,6 +36,7 @@ from symloss.program import (
     Statement,
     Store,
 )
+from symloss.scales import idle, spared
 from symloss.statements import (
     assigns_value,
     expressions,
@@ -53,13 +54,13 @@ from symloss.statements import (
 NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
 #: What a body takes from which module; everything else is a function of `_math.py`.
 RUNTIME = {
-    "_domains": frozenset({"beyond", "other_than", "outside", "unlike"}),
+    "_domains": frozenset({"extended", "other_than", "outside", "strays", "unlike"}),
     "_lanes": frozenset({
-        "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "max_of", "min_of", "opposite",
-        "over", "product_of", "select", "sum_of", "wide",
+        "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "folded", "max_of", "min_of",
+        "opposite", "over", "product_of", "select", "sum_of", "wide",
     }),
-    "_memory": frozenset({"add_to", "load", "load_wide", "put", "put_unless"}),
-    "_runs": frozenset({"block_of", "occupied", "only", "run", "within", "without"}),
+    "_memory": frozenset({"add_to", "load", "load_wide", "needs_scales", "put", "put_unless"}),
+    "_runs": frozenset({"block_of", "occupied", "only", "positions_of", "run", "within", "without"}),
     "_tiles": frozenset({"as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
 }  # fmt: skip
 #: The name of the run of samples, or of the one sample.
@@ -74,9 +75,12 @@ class Body:
         narrow: whether samples lie across lanes, rather than a core index.
         load: the function that reads an input.
         wide_terms: whether terms of sums are computed in float64 of what was computed in float32.
-        tests: from inputs to calls that test a number where it is read, with its place and its name left
-            open. The name `refused` takes what they find.
+        tests: from inputs to lines that test a number where it is read, with the input, the number's place
+            and its name left open.
     """
+
+    #: Whether a kernel may be another one for float32 data.
+    by_data = True
 
     def __init__(
         self,
@@ -104,6 +108,12 @@ class Body:
         self._wide: set[str] = set()
         self._in_loops = set(in_loops(program.body))
         self._powers(program.body)
+        # What only float64 data needs. What it is called with decides, when it is compiled.
+        self._idle: set[Any] = set()
+        if load == "load_wide" and self.by_data:
+            self.scalar.spared = spared(program.body)
+            self.scalar.data = program.loss.predictions[0].name
+            self._idle = idle(program.body, self.scalar.spared)
 
     def lines(self) -> list[str]:
         """The lines of one pass over the sample, or the samples across the lanes."""
@@ -187,6 +197,11 @@ class Body:
         self.scalar.narrow_names = self._varying - self._wide
         return self.scalar.wide_text(value)
 
+    def _test(self, test: Any) -> str:
+        """A test that each lane answers for itself, of what its branches compute in float64 anyway, in float64."""
+        computes = any(part.is_Add for part in preorder_traversal(test) if isinstance(part, Expr))
+        return self._last(test) if computes and not self.program.loss.dims else self.scalar.text(test)
+
     def _load(self, name: Any, source: str, indices: Sequence[Any]) -> list[str]:
         is_label = any(i.name == source and i.kind == "label" for i in self.program.loss.inputs)
         self._name(name, self.narrow or any(self._varies(i) for i in indices))
@@ -195,7 +210,7 @@ class Body:
         lines = [f"{name} = {load}({source}, {self._at(SAMPLE, *indices)}, {self._tile(source, indices)})"]
         if source in self.tests:
             self.tested.add(source)
-            lines.append(f"refused = refused | {self.tests[source].format(self.lane, name)}")
+            lines.append(self.tests[source].format(source, self.lane, name))
         return lines
 
     def _tile(self, array: str, indices: Sequence[Any]) -> str:
@@ -244,7 +259,13 @@ class Body:
             return "factor"
         if not self.program.loss.dims:
             return f"factor * ({self._last(value)})"
-        return f"factor * {self.scalar.text(value, PRODUCT if not value.is_Mul else 1)}"
+        # What all of a sample's entries are divided by, the factor is, once.
+        factors = Mul.make_args(value)
+        counts, rest = sift(factors, lambda f: f.is_Pow and isinstance(f.base, Size), binary=True)
+        if counts and rest:
+            value = Mul(*rest, evaluate=False)
+        factor = self.scalar.text(Mul(Symbol("factor"), *counts, evaluate=False))
+        return f"{factor} * {self.scalar.text(value, PRODUCT if not value.is_Mul else 1)}"
 
     def _write(self, store: Store, value: str, sparse: bool) -> str:
         if sparse:
@@ -308,15 +329,16 @@ class Body:
 
     def _reduce(self, reduce: Reduce) -> list[str]:
         across = self._across(reduce.loops, [*reduce.body, *reduce.accumulators])
+        start: list[str] = []
         lines: list[str] = []
         for a in reduce.accumulators:
             if a.op == "sum":
-                lines.append(f"{a.name}, {a.name}_carry = 0.0, 0.0")
+                start.append(f"{a.name}, {a.name}_carry = 0.0, 0.0")
             else:
                 self.scalar.used |= {"inf"} if a.op != "product" else set()
-                lines.append(f"{a.name} = {NEUTRAL[a.op]}")
+                start.append(f"{a.name} = {NEUTRAL[a.op]}")
             if a.place is not None:
-                lines.append(f"{a.place} = 0")
+                start.append(f"{a.place} = 0")
         with self._lanes(reduce.loops[-1], across), self._divided(reduce.body, lines):
             inner = self._all(reduce.body)
             varies = [self._varies(a.term) or self._varies(a.unless) for a in reduce.accumulators]
@@ -328,14 +350,19 @@ class Body:
             for name in (a.name, a.place):
                 if name is not None:
                     self._name(name, varied and not across)
-        return lines
+        is_plain = all(isinstance(inner, (Load, Assign)) for inner in reduce.body)
+        if is_plain and self._idle.issuperset(a.name for a in reduce.accumulators):
+            lines = [f"if {self.scalar.needs_scales()}:", *(f"    {line}" for line in lines)]
+        return start + lines
 
     def _accumulate(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
         term = self.scalar.text(a.term)
         if self.wide_terms and a.op == "sum":
             self.scalar.narrow_names = set(self._varying)
             term = self.scalar.wide_text(a.term)
-        if a.unless is not None and across and isinstance(a.unless, Eq) and loops[-1] in a.unless.args:
+        # A place is compared, and noted, in as many bits as an entry has.
+        blocks = self._by_block(loops) and (across or self.narrow)
+        if isinstance(a.unless, Eq) and (across or blocks) and loops[-1] in a.unless.args:
             self.scalar.used.add("without")
             (place,) = (arg for arg in a.unless.args if arg != loops[-1])
             term = f"without({loops[-1].name}, {self.scalar.text(place)}, {term}, {NEUTRAL[a.op]})"
@@ -348,6 +375,7 @@ class Body:
         if a.op == "sum":
             self.scalar.used.add("tally")
             data = self.program.loss.predictions[0].name
+            term = self._partly_added(term) if across else term
             return [f"{a.name}, {a.name}_carry = tally({a.name}, {a.name}_carry, {term}, {data})"]
         if a.op == "product":
             return [f"{a.name} = {a.name} * ({term})"]
@@ -355,7 +383,7 @@ class Body:
             best = "larger" if a.op == "max" else "smaller"
             self.scalar.used.add(best)
             return [f"{a.name} = {best}({term}, {a.name})"]
-        if across and self._by_block(loops):
+        if blocks:
             self.scalar.used.add("block_of")
             position = f"block_of({loops[0].name}, {a.name}_entry)"
         else:
@@ -370,6 +398,15 @@ class Body:
             f"{a.place} = select({a.name}_beaten, {position}, {a.place})",
         ]
 
+    def _partly_added(self, term: str) -> str:
+        """What a sum over lanes takes a step: a register of them, as they are added up in the end anyway."""
+        self.scalar.used.add("folded")
+        return f"folded({term})"
+
+    def _added_up(self, total: str, carry: str) -> str:
+        """A compensated sum of lanes."""
+        return f"finish(sum_of({total}), sum_of({carry}))"
+
     def _by_block(self, loops: Sequence[Index]) -> bool:
         """Whether a place is the number of a run, as long as an entry, and a lane."""
         return len(loops) == 1
@@ -377,8 +414,12 @@ class Body:
     def _finish(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
         if a.op == "sum":
             self.scalar.used |= {"finish", "sum_of"} if across else {"finish"}
-            done = f"finish({a.name}, {a.name}_carry)"
-            return [f"{a.name} = sum_of({done})" if across else f"{a.name} = {done}"]
+            parts = str(a.name), f"{a.name}_carry"
+            done = self._added_up(*parts) if across else f"finish({', '.join(parts)})"
+            return [f"{a.name} = {done}"]
+        if not across and a.place is not None and self.narrow and self._by_block(loops):
+            self.scalar.used.add("positions_of")
+            return [f"{a.place} = positions_of({a.place})"]
         if not across:
             return []
         if a.place is not None:
@@ -411,7 +452,7 @@ class Body:
             ahead, branches = shared
             lines += self._all(statement for statement in ahead if isinstance(statement, Load))
             for test, answer in tests.items():
-                lines.append(f"{answer} = {self.scalar.text(test)}")
+                lines.append(f"{answer} = {self._test(test)}")
                 self._name(answer, True)
             self._called_with |= _called_with(ahead)
             calls = [substituted(statement, tests) for statement in ahead if isinstance(statement, Assign)]
@@ -428,7 +469,7 @@ class Body:
             if test is not None:
                 case = f"holds_{number}"
                 if shared is None:
-                    lines.append(f"{case} = {self.scalar.text(test)}")
+                    lines.append(f"{case} = {self._test(test)}")
                 self._name(case, True)
             lines += self._case(case, earlier, statements, number, together, chosen)
             if case is not None:

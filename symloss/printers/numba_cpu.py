@@ -139,13 +139,14 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
     used = body.scalar.used
     refused = _refused(program.loss, body.tested, used)
     skipped = _refused(program.loss, set(), used) if body.tested else ""
-    used |= set(re.findall(r"\w+", " ".join(body.tests[name] for name in body.tested))) & RUNTIME["_domains"]
-    used |= {"any_lane", "nan"} if body.tested else set()
+    found, unknown = _found(program.loss, body.tested)
+    used |= set(re.findall(r"\w+", " ".join([*lines, *unknown, found]))) & _TESTING
+    used |= {"nan"} if body.tested else set()
     used |= {"load"}
     if body.narrow:
         used |= {"LANES", "occupied", "run"}
     if program.has_value:
-        used |= {"finish", "put"} | ({"sum_of", "tally", "within"} if body.narrow else {"add"})
+        used |= {"finish", "put"} | ({"folded", "sum_of", "tally", "within"} if body.narrow else {"add"})
     written = [name for name in body.tiles if name in program.outputs]
     read = [name for name in body.tiles if name not in program.outputs]
     rows = [] if body.narrow else list(body.kept.items())
@@ -164,16 +165,20 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
         "refused": refused,
         "skipped": skipped,
         "can_refuse": bool(refused or body.tested),
-        "before": (["refused = False"] if body.tested else [])
+        "before": unknown
         + [f"fetch({name}, sample, {name}_tile)" for name in read]
         + [f"{name} = row_of({kept.output}, sample, {name}_row)" for name, kept in rows]
         + [f"clear({name}_tile)" for name in written if name in program.sparse],
         "after": [f"flush({name}, sample, {name}_tile)" for name in written]
-        + (["if any_lane(refused):", "    return nan"] if body.tested else []),
+        + ([f"if {found}:", "    return nan"] if found else []),
         "has_value": program.has_value,
         "has_factor": any(re.search(r"\bfactor\b", line) for line in lines),
         "body": lines,
     }
+
+
+#: What the tests of domains take from the runtime.
+_TESTING = RUNTIME["_domains"] | {"any_lane", "inf"}
 
 
 def _bounds(given: Input) -> str:
@@ -191,13 +196,30 @@ def _bounds(given: Input) -> str:
 
 
 def _tests(loss: Loss) -> dict[str, str]:
-    """From each input of numbers that has a domain to the test of what has been read."""
-    bounds = {i.name: (_bounds(i), isinstance(i.domain, FiniteSet)) for i in loss.inputs if i.kind != "label"}
+    """From each input of numbers that has a domain to the line that tests what has been read."""
     return {
-        name: f"{'unlike' if is_set else 'beyond'}({{}}, {{}}, {text})"
-        for name, (text, is_set) in bounds.items()
-        if text
+        i.name: f"refused = refused | unlike({{1}}, {{2}}, {_bounds(i)})"
+        if isinstance(i.domain, FiniteSet)
+        else "{0}_least, {0}_most = extended({0}_least, {0}_most, {1}, {2})"
+        for i in loss.inputs
+        if i.kind != "label" and _bounds(i)
     }
+
+
+def _found(loss: Loss, tested: set[str]) -> tuple[str, list[str]]:
+    """Whether the lines of `_tests` have found an entry outside its domain, and the lines they begin with."""
+    tests, begin = [], []
+    for given in loss.inputs:
+        if given.name not in tested:
+            continue
+        if isinstance(given.domain, FiniteSet):
+            tests.append("any_lane(refused)")
+            begin.append("refused = False")
+        else:
+            least, most = f"{given.name}_least", f"{given.name}_most"
+            tests.append(f"strays({least}, {most}, {_bounds(given)})")
+            begin.append(f"{least}, {most} = inf, -inf")
+    return " | ".join(dict.fromkeys(tests)), list(dict.fromkeys(begin))
 
 
 def _refused(loss: Loss, tested: set[str], used: set[str]) -> str:
@@ -212,7 +234,7 @@ def _refused(loss: Loss, tested: set[str], used: set[str]) -> str:
             tests.append(f"{name}({array}, {_bounds(given)})")
     text = " | ".join(tests)
     used |= {"nan"} if tests else set()
-    used |= set(re.findall(r"\w+", text)) & (RUNTIME["_domains"] | {"inf"})
+    used |= set(re.findall(r"\w+", text)) & _TESTING
     return text
 
 

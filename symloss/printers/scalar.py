@@ -68,6 +68,9 @@ class ScalarPrinter:
         #: Names that the loop around has once, in each lane another number, and those that it divides by.
         self.fixed: frozenset[str] = frozenset()
         self.divisors: dict[str, None] = {}
+        #: Names that float32 data needs no scales of, and the array whose type says what the data is.
+        self.spared: set[Expr] = set()
+        self.data = ""
 
     def text(self, expr: Any, limit: int = TEST) -> str:
         """The source of `expr`, in parentheses if it holds together less tightly than `limit`."""
@@ -130,6 +133,8 @@ class ScalarPrinter:
             return f"opposite({self.text(expr.args[0])})", ATOM
         if expr.is_number and not expr.has(sympy.Function):
             return repr(float(expr)), ATOM  # pi, E, sqrt(2): rounded once from the exact value
+        if isinstance(expr, scale_of) and expr.args[0] in self.spared:
+            return f"{self._call(expr)} if {self.needs_scales()} else 1.0", TEST
         return self._call(expr), ATOM
 
     def _number(self, number: Expr) -> tuple[str, int]:
@@ -301,6 +306,11 @@ class ScalarPrinter:
         if name != "abs":
             self.used.add(name)
         return f"{name}({', '.join(texts)})"
+
+    def needs_scales(self) -> str:
+        """The test, made when a kernel is compiled, whether squares of the data may leave float64's range."""
+        self.used.add("needs_scales")
+        return f"needs_scales({self.data})"
 
 
 #: Functions that are arithmetic: their arguments decide in which precision they are computed.

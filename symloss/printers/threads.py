@@ -32,6 +32,8 @@ class DeviceBody(Body):
         chosen: in which precision.
     """
 
+    by_data = False
+
     def __init__(self, program: Program, chosen: Arithmetic) -> None:
         self._tests = {i.name: test for i in program.loss.inputs if (test := _test(i))}
         super().__init__(program, not program.loss.dims, chosen.load, chosen.wide_terms)
@@ -210,9 +212,15 @@ class DeviceBody(Body):
     def _by_block(self, loops: Sequence[Index]) -> bool:
         return False  # other threads of the team have other lanes
 
+    def _partly_added(self, term: str) -> str:
+        return term  # a thread has one lane
+
+    def _added_up(self, total: str, carry: str) -> str:
+        return f"sum_of(finish({total}, {carry}), team)"
+
     def _finish(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
         lines = super()._finish(a, loops, across)
-        if across:  # the last line combines lanes; here, all lanes of the team
+        if across and a.op != "sum":  # the last line combines lanes; here, all lanes of the team
             lines[-1] = f"{lines[-1].removesuffix(')')}, team)"
         return lines
 

@@ -18,6 +18,7 @@ from ._coefficients import (
     ATAN64,
     ATANH_FAR64,
     ATANH_LOOSE64,
+    ATANH_NEAR32,
     ATANH_NEAR64,
     COS64,
     EXP2_COARSE64,
@@ -60,9 +61,9 @@ from ._primitives import (
 )
 
 __all__ = [
-    "FAR", "HIGHEST", "LOWEST", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "exp", "exp_above",
-    "exp_parts", "exp_sum", "expm1", "expm1_parts", "hypot1_parts", "log", "log1p", "log_near", "log_parts", "power",
-    "product_rest", "quotient", "remainder", "sin", "sum_rest", "tan",
+    "FAR", "HIGHEST", "LN2_REST", "LN2_SHORT", "LOWEST", "acos", "acosh", "asin", "asinh", "atan", "atanh", "atanh_rest",
+    "cos", "exp", "exp_above", "exp_parts", "exp_sum", "expm1", "expm1_parts", "hypot1_parts", "log", "log1p", "log_near",
+    "log_parts", "power", "product_rest", "quotient", "remainder", "sin", "sum_rest", "tan",
 ]
 
 #: log 2 as a sum. x - k LN2_HIGH is exact for the whole number k that is nearest to x / log 2: by a fused
@@ -82,7 +83,7 @@ exp_rest = polynomial(EXP32, EXP64)
 exp_loose_rest = polynomial(EXP_LOOSE64, EXP_LOOSE64)
 atanh_loose_whole = polynomial(ATANH_LOOSE64, ATANH_LOOSE64)
 log_rest = polynomial(LOG32, LOG32)
-atanh_rest = polynomial(ATANH_NEAR64, ATANH_NEAR64)
+atanh_rest = polynomial(ATANH_NEAR32, ATANH_NEAR64)
 atanh_far_rest = polynomial(ATANH_FAR64, ATANH_FAR64)
 log2_rest = polynomial(LOG2_COARSE64, LOG2_COARSE64)
 exp2_whole = polynomial(EXP2_COARSE64, EXP2_COARSE64)

@@ -27,6 +27,8 @@ from ._coefficients import (
 from ._elementary import (
     FAR,
     HIGHEST,
+    LN2_REST,
+    LN2_SHORT,
     LOWEST,
     acos,
     acosh,
@@ -34,6 +36,7 @@ from ._elementary import (
     asinh,
     atan,
     atanh,
+    atanh_rest,
     cos,
     exp,
     exp_above,
@@ -53,7 +56,20 @@ from ._elementary import (
     sum_rest,
     tan,
 )
-from ._primitives import copysign, fma, function, kernel, ratio0, ratio0_over, rint, select, sqrt, wide
+from ._primitives import (
+    any_lane,
+    copysign,
+    fma,
+    function,
+    kernel,
+    opposite,
+    ratio0,
+    ratio0_over,
+    rint,
+    select,
+    sqrt,
+    wide,
+)
 from ._primitives import (
     add,
     by_precision,
@@ -69,6 +85,7 @@ from ._primitives import (
     split2,
     split_normal,
     tally,
+    whole_ratio,
     widened,
 )
 from ._special import (
@@ -132,7 +149,7 @@ def finish(total, carry):
 @function
 def sign(x):
     """1, 0 or -1 as x is positive, zero or negative; NaN for NaN."""
-    return select(x > 0.0, 1.0, select(x < 0.0, -1.0, x * 0.0))
+    return select((x < 0.0) | (x > 0.0), copysign(1.0, x), x)
 
 
 @function
@@ -452,12 +469,11 @@ def x_minus_log1p(x):
     return select((x > -0.5) & (x < 0.5), near, far)
 
 
-def log_ratio_exact(a, b, difference, at_zero):
-    """log(a/b) for a, b >= 0 with difference = a - b; `at_zero` where both are 0."""
+def log_ratio_far_double(a, b, difference, at_zero):
+    """`log_ratio` of any two numbers, whose quotient needn't be one."""
     top, k = split2(a)
     bottom, k_bottom = split2(b)
     k = k - k_bottom
-    # Near 1 the difference has digits that a/b has not: a and b may be rounded.
     near = abs(difference) < 0.5 * b
     top = select(near, scale2(difference, -k_bottom), top)
     inverse = 1.0 / bottom
@@ -472,7 +488,7 @@ def log_ratio_exact(a, b, difference, at_zero):
 
 @function
 def log_quotient(a, b, difference, at_zero):
-    """`log_ratio` of lanes of which it is rounded to float32, for quotients that are normal, 0 or infinite."""
+    """The same for quotients that are normal, 0 or infinite, to be rounded to float32."""
     near = abs(difference) < 0.25 * b
     ratio = select(near, difference, a) / abs(b)
     m, k = split_normal(ratio)
@@ -481,12 +497,43 @@ def log_quotient(a, b, difference, at_zero):
     return select((a == 0.0) & (b == 0.0), at_zero, result)
 
 
-def log_ratio_single(a, b, difference, at_zero):
-    """log(a/b) for a, b >= 0, in float64, where no quotient leaves the range."""
+def log_ratio_far_single(a, b, difference, at_zero):
+    """`log_ratio` of any two float32 numbers, in float64, whose range no quotient leaves."""
     return narrow(log_quotient(wide(a), wide(b), wide(difference), at_zero))
 
 
-log_ratio = by_precision(log_ratio_single, log_ratio_exact)
+log_ratio_far = by_precision(log_ratio_far_single, log_ratio_far_double)
+
+
+#: Sums of numbers between these are normal, and so are the last digits of their differences.
+FROM, TO = per_precision(2.0**-78, 2.0**-916), per_precision(2.0**125, 2.0**1021)
+#: The whole numbers k whose 2^-k is normal.
+EXPONENTS = per_precision(126.0, 1022.0)
+
+
+@precise
+def log_ratio(a, b, difference, at_zero):
+    """log(a/b) for a, b >= 0 with difference = a - b; `at_zero` where both are 0."""
+    some = select(a == 0.0, 1.0, a)
+    # With a' = a 2^-k near b it is k log 2 + 2 atanh((a' - b) / (a' + b)), and a' - b is exact. Where k is 0 the difference
+    # has digits that a - b has not: a and b may be rounded.
+    k, inverse = whole_ratio(some, b)
+    near = some * inverse
+    top, bottom = select(k == 0.0, difference, near - b), near + b
+    inverse = 1.0 / bottom
+    s = top * inverse
+    # Less both parts of the bottom, which is rounded.
+    rest = fma(-s, near, fma(-s, b, top)) * inverse
+    z = s * s
+    whole = k * LN2_SHORT(k)
+    high = whole + 2.0 * s
+    low = fma(k, LN2_REST(k), (whole - high) + 2.0 * s) + fma(s * z, atanh_rest(z), 2.0 * rest)
+    result = select(a == 0.0, -inf, high + low)
+    least, most = FROM(k), TO(k)
+    usual = (some >= least) & (some <= most) & (b >= least) & (b <= most) & (abs(k) <= EXPONENTS(k))
+    if any_lane(opposite(usual)):
+        result = select(usual, result, log_ratio_far(a, b, difference, at_zero))
+    return result
 
 
 @widened

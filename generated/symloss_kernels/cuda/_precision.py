@@ -23,7 +23,7 @@ from ._numba import AVX512, FMA, LANES, intrinsic, ir, operation, overload, sign
 
 __all__ = [
     "add", "by_precision", "exponent_of", "in_float64", "lanewise", "like", "narrow", "per_precision", "polynomial",
-    "power_of_two", "precise", "scale2", "split2", "split_normal", "tally", "widened",
+    "power_of_two", "precise", "scale2", "split2", "split_normal", "tally", "whole_ratio", "widened",
 ]
 
 def per_precision(single, double):
@@ -292,6 +292,33 @@ split2 = _split(
     normal=False,
 )
 split_normal = _split("`split2` of a positive normal number; of others nothing is said.", normal=True)
+
+
+@intrinsic
+def whole_ratio(typingctx, a, b):
+    """(k, 2^-k) with a whole k such that a 2^-k is between 2/3 and 3/2 of b, for normal positive a and b and a normal a/b.
+
+    The bits of a number, as a whole number, are its logarithm to within 0.09, which is what the 2/3 come from.
+    """
+    kind = joined(a, b) or types.float64
+
+    def emit(context, builder, sig, args):
+        bits, fraction, bias = _layout(kind)
+        item = bits.element if isinstance(bits, ir.VectorType) else bits
+        apart = builder.sub(*(builder.bitcast(arg, bits) for arg in args))
+        # k in the place of an exponent.
+        whole = builder.add(apart, constant(bits, 1 << (fraction - 1)))
+        whole = builder.and_(whole, constant(bits, -(1 << fraction)))
+        inverse = builder.bitcast(builder.sub(constant(bits, bias << fraction), whole), args[0].type)
+        # As in `split2`, whole numbers made positive are the last digits of a float.
+        sign = 1 << (item.width - 1)
+        above = builder.lshr(builder.xor(whole, constant(bits, sign)), constant(bits, fraction))
+        digits = builder.or_(above, constant(bits, (bias + fraction) << fraction))
+        shift = constant(args[0].type, 2.0**fraction + (sign >> fraction))
+        k = builder.fsub(builder.bitcast(digits, args[0].type), shift)
+        return context.make_tuple(builder, sig.return_type, (k, inverse))
+
+    return signature(types.UniTuple(kind, 2), kind, kind), emit
 
 
 def by_precision(single, double, loose=None):

@@ -53,6 +53,7 @@ if SIMULATED:
         sqrt,
         tally,
         where_found,
+        whole_ratio,
         wide,
         widened,
         within,
@@ -98,6 +99,7 @@ else:
         split2,
         split_normal,
         tally,
+        whole_ratio,
         widened,
     )
     from ._runs import only, run, within, without

@@ -21,9 +21,8 @@ __all__ = [
     "FMA", "add", "add_to", "any_lane", "blank", "by_precision", "copysign", "exponent_of", "flat", "floor", "fma", "function",
     "in_float64", "kernel", "label_at", "lanes_max", "lanes_min", "lanes_product", "lanes_sum", "lanewise", "like", "load",
     "load_wide", "narrow", "occupied", "only", "opposite", "per_precision", "polynomial", "power_of_two", "precise",
-    "put", "put_unless",
-    "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "select", "split2", "split_normal", "sqrt", "tally", "where_found", "wide",
-    "widened", "within", "without",
+    "put", "put_unless", "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "select", "split2", "split_normal",
+    "sqrt", "tally", "where_found", "whole_ratio", "wide", "widened", "within", "without",
 ]
 
 SINGLE, DOUBLE, PLACES, ANSWERS = map(np.dtype, (np.float32, np.float64, np.int64, np.bool_))
@@ -263,6 +262,14 @@ def split2(x):
 
 
 split_normal = split2
+
+
+def whole_ratio(a, b):
+    """(k, 2^-k) with a 2^-k between 2/3 and 3/2 of b, by the numbers' bits."""
+    apart = np.subtract(*(np.asarray(_plain(x), DOUBLE).view(np.int64) for x in (a, b)))
+    k = ((apart + (1 << 51)) >> 52).astype(DOUBLE)
+    k = k if is_lanes(a) or is_lanes(b) else Number(k)
+    return k, power_of_two(-k)
 
 
 def by_precision(single, double, loose=None):
