@@ -198,7 +198,7 @@ class Body:
         return self.scalar.wide_text(value)
 
     def _test(self, test: Any) -> str:
-        """A test that each lane answers for itself, of what its branches compute in float64 anyway, in float64."""
+        """A test that each lane answers for itself: in float64, of what its branches compute there anyway."""
         computes = any(part.is_Add for part in preorder_traversal(test) if isinstance(part, Expr))
         return self._last(test) if computes and not self.program.loss.dims else self.scalar.text(test)
 
