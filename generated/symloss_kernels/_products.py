@@ -158,10 +158,13 @@ def _of_halves(left: np.ndarray, less: np.ndarray, dtype: np.dtype, total: np.nd
     total.fill(0.0)
     columns = PIECES * _width(total)
     terms = SHORT if dtype == FLOAT32 else columns
+    # In the same two places each time: the system maps the pages of new ones anew.
+    places = [np.empty((len(left), min(columns, left.shape[1])), dtype) for _ in range(2)]
     for start in range(0, left.shape[1], columns):
-        part = slice(start, start + columns)
-        one, other = (matrix[:, part].astype(dtype, copy=False) for matrix in (left, less))
-        apart, together = one - other, one + other
+        parts = [matrix[:, start : start + columns] for matrix in (left, less)]
+        apart, together = (place[:, : parts[0].shape[1]] for place in places)
+        np.subtract(*parts, out=apart, dtype=dtype)
+        np.add(*parts, out=together, dtype=dtype)
         for first in range(0, apart.shape[1], terms):
             short = slice(first, first + terms)
             total += apart[:, short] @ together[:, short].T
