@@ -14,10 +14,10 @@ from numba import njit
 from symloss_kernels._memory import load, put
 from symloss_kernels._numba import FEATURES, LANES
 from symloss_kernels._runs import run
-from sympy import Eq, Gt, Integer, Ne, Symbol, exp
+from sympy import Eq, Gt, Integer, Ne, Symbol, exp, sqrt
 from test_contract import sample
 
-from symloss.index import Entry, Index
+from symloss.index import Entry, Index, Size
 from symloss.printers.lanes import Body
 from symloss.program import Accumulator, Assign, If, Keep, Load, Loop, Program, Reduce, Store
 from symloss.spec import Label, Positive, Prediction, Sum, Target, index, loss
@@ -30,7 +30,7 @@ def something(x: Prediction["K", "J"], t: Target, label: Label["K"], width: Posi
 
 
 LOSS = something.trace()
-K, J = Index("k", "K"), Index("j", "J")
+K, J, SIZE = Index("k", "K"), Index("j", "J"), Size("K")
 WIDTH = next(symbol for symbol in LOSS.formula.free_symbols if symbol.name == "width")
 LABEL = Symbol("label_i", integer=True)
 
@@ -50,6 +50,8 @@ def printed(statements, narrow: bool, sparse: tuple[str, ...] = (), scratch: dic
     return body
 
 
+#: Derivatives of an entry of a row.
+VALUES = (X_K / SIZE, 1 / SIZE, -1 / SIZE, -3 * X_K / SIZE**2, (X_K - 1) * sqrt(SIZE), X_K)
 #: What it shows, statements, what is printed with samples across lanes, and with entries of a row.
 CASES = [
     (
@@ -246,6 +248,33 @@ CASES = [
         for k_start in range(0, K, LANES):
             k = run(k_start, K)
             put(grad_x, (sample, k), factor * load_wide(all_s, (k,), None), None)
+        """,
+    ),
+    (
+        "what all entries are divided by, the factor is",
+        [
+            Loop((K,), (LOAD_K, *(Store("grad_x", (K,), value) for value in VALUES))),
+        ],
+        """
+        for k in range(K):
+            x_k = load(x, (sample, k), x_tile)
+            put(grad_x, (sample, k), factor / K * x_k, grad_x_tile)
+            put(grad_x, (sample, k), factor / K, grad_x_tile)
+            put(grad_x, (sample, k), factor / K * -1.0, grad_x_tile)
+            put(grad_x, (sample, k), factor / (K * K) * (-3.0 * x_k), grad_x_tile)
+            put(grad_x, (sample, k), factor * sqrt(K) * (x_k - 1.0), grad_x_tile)
+            put(grad_x, (sample, k), factor * x_k, grad_x_tile)
+        """,
+        """
+        for k_start in range(0, K, LANES):
+            k = run(k_start, K)
+            x_k = load(x, (sample, k), None)
+            put(grad_x, (sample, k), factor / K * x_k, None)
+            put(grad_x, (sample, k), factor / K, None)
+            put(grad_x, (sample, k), factor / K * -1.0, None)
+            put(grad_x, (sample, k), factor / (K * K) * (-3.0 * x_k), None)
+            put(grad_x, (sample, k), factor * sqrt(K) * (x_k - 1.0), None)
+            put(grad_x, (sample, k), factor * x_k, None)
         """,
     ),
     (

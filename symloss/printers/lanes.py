@@ -262,9 +262,10 @@ class Body:
         # What all of a sample's entries are divided by, the factor is, once.
         factors = Mul.make_args(value)
         counts, rest = sift(factors, lambda f: f.is_Pow and isinstance(f.base, Size), binary=True)
-        if counts and rest:
-            value = Mul(*rest, evaluate=False)
-        factor = self.scalar.text(Mul(Symbol("factor"), *counts, evaluate=False))
+        factor = self.scalar.text(Mul(Symbol("factor"), *counts, evaluate=False)) if counts else "factor"
+        if not rest:
+            return factor
+        value = Mul(*rest, evaluate=False) if counts else value
         return f"{factor} * {self.scalar.text(value, PRODUCT if not value.is_Mul else 1)}"
 
     def _write(self, store: Store, value: str, sparse: bool) -> str:
