@@ -253,6 +253,7 @@ def test_a_divisor_meets_numbers_of_another_precision():
         same(apply(lambda a, b: over(a, divisor(b)), x, y), x / y)
         # What a row has once doesn't widen its float32 entries, as a number doesn't.
         same(apply(lambda a, b: over(a, divisor(b)), y, x), y / x.astype(np.float32))
+        same(apply(lambda a: over(a, divisor(3.0)), y), y / np.float32(3))
         same(apply(lambda a: over(1.0, divisor(a)), x), 1.0 / x)
         same(apply(lambda a: over(1.0, divisor(a)), y), np.float32(1) / y)
     assert compiled(lambda x, y: over(x, divisor(y)))(1.0, 3.0) == 1.0 / 3.0

@@ -580,7 +580,7 @@ def _over(doc, zero):
 
         def emit(context, builder, sig, args):
             y, inverse, usual = (builder.extract_value(args[1], place) for place in range(3))
-            if RECIPROCALS and kind == SINGLE and of != SINGLE:
+            if RECIPROCALS and kind == SINGLE and isinstance(of, Lanes) and of != SINGLE:
                 y = builder.fptrunc(y, vector(F32))
                 return by_reciprocal(builder, args[0], y, *reciprocal(builder, y), zero)
             if RECIPROCALS and kind == of and isinstance(kind, Lanes):

@@ -266,8 +266,10 @@ split_normal = split2
 
 def whole_ratio(a, b):
     """(k, 2^-k) with a 2^-k between 2/3 and 3/2 of b, by the numbers' bits."""
-    apart = np.subtract(*(np.asarray(_plain(x), DOUBLE).view(np.int64) for x in (a, b)))
-    k = ((apart + (1 << 51)) >> 52).astype(DOUBLE)
+    kind = _kind(a, b) or DOUBLE
+    whole, fraction = (np.int32, 23) if kind == SINGLE else (np.int64, 52)
+    apart = np.subtract(*(np.asarray(_plain(x), kind).view(whole) for x in (a, b)))
+    k = ((apart + (1 << (fraction - 1))) >> fraction).astype(kind)
     k = k if is_lanes(a) or is_lanes(b) else Number(k)
     return k, power_of_two(-k)
 
