@@ -79,7 +79,7 @@ class Body:
             and its name left open.
     """
 
-    #: Whether a kernel may be another one for float32 data.
+    #: Whether what only float64 data needs is left out where a kernel is compiled for float32 data.
     by_data = True
 
     def __init__(
@@ -108,7 +108,7 @@ class Body:
         self._wide: set[str] = set()
         self._in_loops = set(in_loops(program.body))
         self._powers(program.body)
-        # What only float64 data needs. What it is called with decides, when it is compiled.
+        # The maxima whose scales only float64 data needs, and those of them that need no loop then.
         self._idle: set[Any] = set()
         if load == "load_wide" and self.by_data:
             self.scalar.spared = spared(program.body)
@@ -409,7 +409,7 @@ class Body:
         return f"finish(sum_of({total}), sum_of({carry}))"
 
     def _by_block(self, loops: Sequence[Index]) -> bool:
-        """Whether a place is the number of a run, as long as an entry, and a lane."""
+        """Whether a place is kept in as many bits as an entry: as a run's number and a lane, or one a sample."""
         return len(loops) == 1
 
     def _finish(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
