@@ -409,7 +409,7 @@ class Body:
         return f"finish(sum_of({total}), sum_of({carry}))"
 
     def _by_block(self, loops: Sequence[Index]) -> bool:
-        """Whether a place is kept in as many bits as an entry: as a run's number and a lane, or one a sample."""
+        """Whether a place is kept in as many bits as an entry: as a run's number, or one a sample."""
         return len(loops) == 1
 
     def _finish(self, a: Accumulator, loops: Sequence[Index], across: bool) -> list[str]:
