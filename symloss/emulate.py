@@ -44,13 +44,16 @@ class Emulation:
         program: what the body is of, without matrix products.
         narrow: whether samples lie across lanes; otherwise, the entries of a row.
         single: whether inputs are read as float32 lanes, or as float64 lanes.
-        wide_terms: whether terms of sums are float64 in any case.
+        wide: what is float64 in any case, as `Arithmetic` has it: terms of sums, ends, sums.
+        factor: what derivatives are multiplied by.
     """
 
-    def __init__(self, program: Program, narrow: bool, single: bool, wide_terms: bool = False) -> None:
-        self.program, self.narrow = program, narrow
+    def __init__(
+        self, program: Program, narrow: bool, single: bool, *wide: bool, factor: float = 1.0
+    ) -> None:
+        self.program, self.narrow, self.factor = program, narrow, Number(factor)
         self.kind = SINGLE if single else DOUBLE
-        body = Body(program, narrow, "load", wide_terms)
+        body = Body(program, narrow, "load", *wide)
         self._code = compile("\n".join(body.lines()), f"<{program.entry} of {program.loss.name}>", "exec")
         self._kept = body.kept
         #: Whether it uses functions that take a millisecond a number.
@@ -74,7 +77,7 @@ class Emulation:
             if kind != "value"
             for i in loss.predictions
         }
-        scope = self._known | sizes | dict(arrays) | made | {"factor": Number(1.0)}
+        scope = self._known | sizes | dict(arrays) | made | {"factor": self.factor}
         scope |= {name: Number(value) for name, value in parameters.items()}
         lanes = (count,) if self.narrow else ()
         for name, dims in self.program.scratch.items():
@@ -116,7 +119,8 @@ def _operation(name: str, reflected: bool) -> Callable[[Number, Any], Any]:
     def apply(self: Number, other: Any) -> Any:
         lanes = _is_lanes(other)
         pair = (float(self), other) if lanes else (np.float64(self), np.float64(other))
-        found = function(*(pair[::-1] if reflected else pair))
+        is_quotient = lanes and reflected and name == "truediv"
+        found = _quotient(other, pair[0]) if is_quotient else function(*(pair[::-1] if reflected else pair))
         return found if lanes else bool(found) if isinstance(found, np.bool_) else Number(found)
 
     return apply
@@ -169,9 +173,17 @@ def _finish(total: Any, carry: Any) -> Any:
     return _select(result - result == 0.0, result, total)
 
 
-def _in_precision_of(x: Any, y: Any) -> Any:
-    """y, in float32 if x is, where both are lanes."""
-    return y.astype(SINGLE) if _is_lanes(x) and _is_lanes(y) and x.dtype == SINGLE else y
+def _quotient(x: np.ndarray, y: Any) -> Any:
+    """x / y in the precision of x; a y that is no usual float32 number isn't rounded before."""
+    if x.dtype != SINGLE:
+        return x / y
+    usual = (y > 2.0**-120) & (y < 2.0**120)
+    with np.errstate(all="ignore"):
+        return np.where(usual, x / np.asarray(y, SINGLE), x / np.asarray(y, DOUBLE)).astype(SINGLE)
+
+
+def _over(x: Any, y: Any) -> Any:
+    return _quotient(x, y) if _is_lanes(x) and _is_lanes(y) else x / y
 
 
 def _within(place: Any, value: Any, _: Any) -> Any:
@@ -250,6 +262,7 @@ _LANES = {
     "inf": Number("inf"),
     "nan": Number("nan"),
     "run": lambda start, stop: np.arange(start, stop, dtype=PLACE),
+    "needs_scales": lambda array: False,  # it has float32 numbers
     "load_wide": lambda array, places, _: _shared(array[places]),
     "wide": lambda x: x.astype(DOUBLE) if _is_lanes(x) else x,
     "put": _put,
@@ -277,9 +290,9 @@ _LANES = {
     "shift": lambda x, m: _select(x == m, 0.0, x - m),
     "times0": _times0,
     "ratio0": _ratio0,
-    "ratio0_over": lambda x, y: _ratio0(x, _in_precision_of(x, y)),
+    "ratio0_over": lambda x, y: _select((x == 0.0) & (y == y), 0.0, _over(x, y)),
     "divisor": lambda y: y,
-    "over": lambda x, y: x / _in_precision_of(x, y),
+    "over": _over,
     "larger": lambda x, y: _select((x > y) | (x != x), x, y),
     "smaller": lambda x, y: _select((x < y) | (x != x), x, y),
 }

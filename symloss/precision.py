@@ -39,6 +39,8 @@ SIZES = (2, 3, 5)  # of a row
 COPIES, ROW_COPIES = 384, 128  # of each point, with other digits
 #: The spacing of the largest float32 numbers, and where numbers round to infinity.
 WIDEST, OVERFLOW = 2.0**104, 2.0**128 - 2.0**103
+#: What derivatives of element-wise losses are multiplied by: in float32 that takes half of their bound.
+FACTOR = 1.0 / 3.0
 #: As in `sampler.py`: the difference of two numbers below it is one.
 LARGEST = 2.0**126
 
@@ -50,14 +52,20 @@ class Arithmetic(NamedTuple):
         load: the function that reads an input: `load`, or `load_wide` for float64.
         wide_terms: whether, all the same, terms of sums are computed in float64: a square that overflows in
             float32 needn't do so in their sum.
+        wide_ends: whether, all the same, the last operations of an element-wise derivative are in float64.
+        wide_sums: whether that begins with sums of two numbers: a difference of inputs isn't rounded then.
     """
 
     load: str
-    wide_terms: bool
+    wide_terms: bool = False
+    wide_ends: bool = False
+    wide_sums: bool = False
 
 
-SINGLE_ARITHMETIC, WIDE_TERMS = Arithmetic("load", False), Arithmetic("load", True)
-DOUBLE_ARITHMETIC = Arithmetic("load_wide", False)
+SINGLE_ARITHMETIC, WIDE_TERMS = Arithmetic("load"), Arithmetic("load", wide_terms=True)
+WIDE_ENDS = Arithmetic("load", wide_ends=True)
+WIDE_SUMS = Arithmetic("load", wide_ends=True, wide_sums=True)
+DOUBLE_ARITHMETIC = Arithmetic("load_wide")
 
 
 def arithmetic(programs: Iterable[Program]) -> dict[str, Arithmetic]:
@@ -70,7 +78,7 @@ def arithmetic(programs: Iterable[Program]) -> dict[str, Arithmetic]:
     chosen: dict[str, Arithmetic] = {}
     for group, complete in GROUPS.items():
         tried = [by_entry[entry] for entry in complete]
-        options = [SINGLE_ARITHMETIC, *([WIDE_TERMS] if tried[0].loss.dims else [])]
+        options = [SINGLE_ARITHMETIC, *([WIDE_TERMS] if tried[0].loss.dims else [WIDE_ENDS, WIDE_SUMS])]
         best = next((option for option in options if all(_keeps(program, option) for program in tried)), None)
         chosen |= dict.fromkeys(group, best or DOUBLE_ARITHMETIC)
     return chosen
@@ -79,22 +87,25 @@ def arithmetic(programs: Iterable[Program]) -> dict[str, Arithmetic]:
 def _keeps(program: Program, option: Arithmetic) -> bool:
     """Whether a program keeps its bounds; what can't be tried, for whatever reason, is taken not to."""
     try:
-        return max(errors(program, MARGIN, option.wide_terms).values()) <= MARGIN
+        return max(errors(program, MARGIN, option).values()) <= MARGIN
     except Exception:
         return False
 
 
-def errors(program: Program, enough: float = np.inf, wide_terms: bool = False) -> dict[str, float]:
+def errors(
+    program: Program, enough: float = np.inf, option: Arithmetic = SINGLE_ARITHMETIC
+) -> dict[str, float]:
     """The worst error of each output in float32, as a part of the bound that holds where it was found.
 
     Args:
         program: one entry point's, without matrix products.
         enough: the search ends at an error above it.
-        wide_terms: whether terms of sums are float64.
+        option: how float32 data is computed.
     """
     loss = program.loss
-    exact, narrow = (Emulation(program, True, single, wide_terms) for single in (False, True))
-    across = Emulation(program, False, True, wide_terms) if loss.dims else None
+    factor = 1.0 if loss.dims else FACTOR
+    exact, narrow = (Emulation(program, True, single, *option[1:], factor=factor) for single in (False, True))
+    across = Emulation(program, False, True, *option[1:]) if loss.dims else None
     worst: dict[str, float] = {}
     with np.errstate(all="ignore"):
         copies = 1 if narrow.slow else ROW_COPIES if loss.dims else COPIES

@@ -87,6 +87,52 @@ def test_the_mean_of_many_equal_terms_is_that_term():
         assert sk.mae.value(x, np.zeros_like(x)) == pytest.approx(float(third), rel=2.0**-52)
 
 
+# --- large results ------------------------------------------------------------------------------------------------
+
+written = import_module("symloss_kernels._outputs")
+STREAMING = sorted(name for name in sk.__all__ if getattr(getattr(sk, name)._open(), "STREAMS", ()))
+
+
+def test_quick_losses_of_one_loop_stream():
+    assert {"mse", "mae", "huber", "l1_norm", "feature_reconstruction"} <= set(STREAMING)
+    # Of these, functions take the time, a row is read twice, and single entries are written.
+    assert not {"binary_focal", "l2_norm", "sparse_cross_entropy"} & set(STREAMING)
+
+
+@BOTH
+@pytest.mark.parametrize("name", STREAMING)
+def test_results_around_the_caches_have_the_same_bits(monkeypatch, name, dtype):
+    """In pieces and at once, into memory of every alignment, with weights and without."""
+    loss = getattr(sk, name)
+    size = 1 if not loss.info.inputs[0].core else 101 if len(loss.info.inputs[0].core) == 1 else 7
+    sizes = dict.fromkeys(loss.info.inputs[0].core, size)
+    n = 4 * PIECE // size ** len(sizes) + 100
+    arguments = ordinary(loss, n, sizes, dtype, np.random.default_rng(5))
+    for keywords in ({}, {"weight": np.resize([1.0, 0.0, 2.0], n)}):
+        expected = loss.value_and_grad(*arguments, **keywords)
+        curved = loss.grad_and_hess(*arguments, **keywords)
+        with monkeypatch.context() as patch:
+            for module in (runtime, written):
+                patch.setattr(module, "STREAMED", 0)
+            same_bits(loss.value_and_grad(*arguments, **keywords), expected)
+            same_bits(loss.grad_and_hess(*arguments, **keywords), curved)
+            for skip in (0, 1, 3):
+                room = np.full(arguments[0].size + skip, 7.0, dtype)
+                out = room[skip:].reshape(arguments[0].shape)
+                same_bits(loss.grad(*arguments, **keywords, out=out), expected[1])
+                assert (room[:skip] == 7.0).all()
+
+
+@BOTH
+def test_a_large_result_begins_with_a_line_of_memory(dtype):
+    x = np.zeros(written.STREAMED // np.dtype(dtype).itemsize, dtype)
+    first, second = sk.mse.grad_and_hess(x, x)
+    for result in (first, second):
+        assert result.ctypes.data % written.LINE == 0
+        assert result.flags.c_contiguous and result.flags.writeable and result.shape == x.shape
+        assert result.dtype == dtype
+
+
 # --- layouts ------------------------------------------------------------------------------------------------------
 
 

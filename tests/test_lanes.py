@@ -21,6 +21,7 @@ from symloss_kernels._lanes import (
     opposite,
     over,
     product_of,
+    ratio0,
     rint,
     select,
     sqrt,
@@ -252,11 +253,25 @@ def test_a_divisor_meets_numbers_of_another_precision():
     with np.errstate(all="ignore"):
         same(apply(lambda a, b: over(a, divisor(b)), x, y), x / y)
         # What a row has once doesn't widen its float32 entries, as a number doesn't.
-        same(apply(lambda a, b: over(a, divisor(b)), y, x), y / x.astype(np.float32))
+        usual = np.linspace(0.1, 9, LANES)
+        same(apply(lambda a, b: over(a, divisor(b)), y, usual), y / usual.astype(np.float32))
+        # What is no usual float32 number isn't rounded to one.
+        same(apply(lambda a, b: over(a, divisor(b)), y, x), (y / x).astype(np.float32))
         same(apply(lambda a: over(a, divisor(3.0)), y), y / np.float32(3))
         same(apply(lambda a: over(1.0, divisor(a)), x), 1.0 / x)
         same(apply(lambda a: over(1.0, divisor(a)), y), np.float32(1) / y)
     assert compiled(lambda x, y: over(x, divisor(y)))(1.0, 3.0) == 1.0 / 3.0
+
+
+@pytest.mark.parametrize("size", [2.0**-140, 2.0**-300, 2.0**140])
+def test_float32_by_a_number_beyond_its_range(size):
+    y = 1.1 * size
+    x = (numbers(np.float32).astype(float) * min(max(size, 2.0**-140), 2.0**120)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        expected = (x.astype(float) / y).astype(np.float32)
+        same(apply(lambda a: a / y, x), expected)
+        same(apply(lambda a: ratio0(a, y), x), np.where(x == 0, 0.0, expected))
+        same(apply(lambda a, b: over(a, divisor(b)), x, np.full(LANES, y)), expected)
 
 
 def test_places_beyond_the_precision_of_floats_stay_exact():

@@ -17,7 +17,9 @@ from symloss_kernels._runs import run
 from sympy import Eq, Gt, Integer, Ne, Symbol, exp, sqrt
 from test_contract import sample
 
+from symloss.derive import derive
 from symloss.index import Entry, Index, Size
+from symloss.lower import lower
 from symloss.printers.lanes import Body
 from symloss.program import Accumulator, Assign, If, Keep, Load, Loop, Program, Reduce, Store
 from symloss.spec import Label, Positive, Prediction, Sum, Target, index, loss
@@ -478,6 +480,57 @@ def test_lines(statements, samples, entries, narrow):
     written |= {"LANES"} & set(re.findall(r"\w+", body.text)) | {"inf"} & set(re.findall(r"\w+", body.text))
     assert written <= body.scalar.used, "something is used that isn't imported"
     assert set(body.tiles) == set(re.findall(r"(\w+)_tile\b", body.text))
+
+# --- the last operations of an element, and how results are written ---------------------------------------
+
+
+@loss
+def squared(prediction: Prediction, target: Target):
+    return (prediction - target) ** 2
+
+
+@loss
+def squares(prediction: Prediction["K"], target: Target["K"]):
+    k = index("K")
+    return Sum((prediction[k] - target[k]) ** 2, k)
+
+
+@loss
+def distance(prediction: Prediction["K"], target: Target["K"]):
+    k = index("K")
+    return sqrt(Sum((prediction[k] - target[k]) ** 2, k))
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        ({}, "prediction_i - target_i"),
+        ({"wide_ends": True}, "wide(prediction_i - target_i)"),
+        ({"wide_ends": True, "wide_sums": True}, "wide(prediction_i) - wide(target_i)"),
+    ],
+)
+def test_an_element_is_computed_in_float64_from_where_it_is_said(options, difference):
+    lines = Body(lower(derive(squared.trace()), "value_and_grad"), True, "load", **options).lines()
+    name, _, made = next(line for line in lines if "prediction_i - " in line or ") - wide(" in line).partition(" = ")
+    assert made == difference
+    assert f"put(grad_prediction, (sample,), factor * (2.0 * {name}), None)" in lines
+    squared_in = name if options else f"wide({name})"  # a loss is in float64 in any case
+    assert f"value = {squared_in} * {squared_in}" in lines
+
+
+@pytest.mark.parametrize(
+    ("of", "narrow", "streams"),
+    [(squared, True, True), (squares, False, True), (squares, True, False), (distance, False, False)],
+)
+def test_a_single_pass_may_stream(of, narrow, streams):
+    program = lower(derive(of.trace()), "value_and_grad")
+    body = Body(program, narrow, "load", may_stream=True)
+    text = "\n".join(body.lines())
+    assert body.streams == streams == ("stream(grad_prediction" in text) == ("None, past_caches)" in text)
+    plain = Body(program, narrow, "load")
+    assert "stream(" not in "\n".join(plain.lines()) and not plain.streams
+    value = Body(lower(derive(of.trace()), "value"), narrow, "load", may_stream=True)
+    assert "past_caches" not in "\n".join(value.lines()) and not value.streams
 
 
 @pytest.mark.parametrize("narrow", [True, False])

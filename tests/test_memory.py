@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numba import njit
 from symloss_kernels._lanes import LANES
-from symloss_kernels._memory import LINE, add_to, load, load_wide, put, put_unless
+from symloss_kernels._memory import LINE, PART, add_to, load, load_wide, put, put_unless, stream
 from symloss_kernels._runs import occupied, only, run, within
 from symloss_kernels._tiles import clear, fetch, flush, tile_of
 
@@ -147,6 +147,46 @@ def test_lines_of_rows_are_asked_for_ahead_and_those_of_tiles_are_not(dtype):
         assert asked.count(kind) and asked.count(kind) % (row.nbytes // LINE) == 0
     rows = row.reshape(1, LANES)
     assert "prefetch" not in assembly.compiled(through_tiles, (rows, None, rows))
+
+
+@compiled
+def streamed(x, out, past_caches):
+    for start in range(0, len(x), LANES):
+        place = run(start, len(x))
+        stream(out, (place,), load(x, (place,), None), None, past_caches)
+
+
+@pytest.mark.parametrize("past_caches", [True, False])
+@BOTH
+def test_writing_around_the_caches_writes_the_same(dtype, past_caches):
+    """From every place in a line on: at some, the machine can't write around the caches."""
+    for n in LENGTHS:
+        x = normal(n, dtype=dtype)
+        for skip in range(2 * PART // x.itemsize):
+            out = Fenced(n + skip, dtype, fill=7.0)
+            streamed(x, out.array[skip:], past_caches)
+            np.testing.assert_array_equal(out.array[skip:], x)
+            assert (out.array[:skip] == 7.0).all() and out.whole()
+
+
+def test_what_all_samples_share_is_added_to_and_not_streamed():
+    @compiled
+    def kernel(x, out):
+        for start in range(0, len(x), LANES):
+            place = run(start, len(x))
+            stream(out, (place, 0), load(x, (place,), None), None, True)
+
+    x, out = np.arange(2.0 * LANES + 1), np.zeros(1)
+    kernel(x, out)
+    assert out[0] == x.sum()
+
+
+@pytest.mark.skipif(not assembly.X86, reason="reads the machine code of x86 processors")
+@BOTH
+def test_stores_around_the_caches_are_the_machines_own(dtype):
+    row = np.zeros(LANES, dtype)
+    assert re.search(r"\bv?movnt(?:ps|pd|dq)\b", assembly.compiled(streamed, (row, row, True)))
+    assert "movnt" not in assembly.compiled(copied, (row, row))
 
 
 @compiled
@@ -591,7 +631,7 @@ GUARDED = """
 import ctypes, mmap, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
-from test_memory import LANES, added, at_labels_in_tiles, by_halves, copied, picked, scattered, through_tiles, unless
+from test_memory import LANES, added, at_labels_in_tiles, by_halves, copied, picked, scattered, streamed, through_tiles, unless
 
 libc = ctypes.CDLL(None, use_errno=True)
 page = mmap.PAGESIZE
@@ -615,6 +655,7 @@ for dtype in (np.float32, np.float64):
         x, out = at_the_end(n, dtype), at_the_end(n, dtype)
         for kernel in (copied, added, unless, by_halves):
             kernel(x, out)
+        streamed(x, out, True)
         label = at_the_end(n, np.int64, 2)
         for size in (3, 5, 8, 9):
             rows, into = at_the_end((n, size), dtype, 1.0), at_the_end((n, size), dtype)

@@ -87,10 +87,15 @@ def chosen(spec) -> dict[str, precision.Arithmetic]:
 
 ARITHMETIC = {
     "mae": precision.SINGLE_ARITHMETIC,
+    "mse": precision.SINGLE_ARITHMETIC,
+    "binary_cross_entropy_with_logits": precision.WIDE_ENDS,
+    "smooth_l1": precision.WIDE_SUMS,
     "kl_divergence": precision.SINGLE_ARITHMETIC,
     "softmax_cross_entropy": precision.SINGLE_ARITHMETIC,
     "center": precision.WIDE_TERMS,
     "feature_reconstruction": precision.WIDE_TERMS,
+    "contrastive": precision.WIDE_TERMS,
+    "l2_norm": precision.WIDE_TERMS,
     "binary_focal": precision.DOUBLE_ARITHMETIC,
     "standardized_mse": precision.DOUBLE_ARITHMETIC,
 }
@@ -219,6 +224,23 @@ def test_what_lanes_share_takes_their_precision():
     assert isinstance(2.0 * Number(0.1), Number)
     with np.errstate(all="ignore"):
         assert 1.0 / Number(0.0) == math.inf
+
+
+def test_what_divides_lanes_may_lie_beyond_their_range():
+    lanes = np.array([3e-41, 2.0, 3e38], SINGLE)
+    for by in (1.1 * 2.0**-140, 1.1 * 2.0**-300, 1.1 * 2.0**140):
+        with np.errstate(all="ignore"):
+            expected = (lanes.astype(DOUBLE) / by).astype(SINGLE)
+        for found in (lanes / Number(by), emulate._over(lanes, np.full(3, by))):
+            assert found.dtype == SINGLE and np.array_equal(found, expected)
+
+
+def test_derivatives_of_an_element_are_tried_with_a_factor_that_has_digits(monkeypatch):
+    """Two roundings more, of the factor and of the product."""
+    program = programs("mse")[1]
+    with_factor = precision.errors(program)["grad_prediction"]
+    monkeypatch.setattr(precision, "FACTOR", 1.0)
+    assert precision.errors(program)["grad_prediction"] < 0.3 < 0.6 < with_factor
 
 
 def test_float32_functions_are_wrong_by_an_ulp_at_most_and_always_the_same():

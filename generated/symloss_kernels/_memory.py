@@ -33,7 +33,7 @@ from ._lanes import (
 )
 from ._numba import LANES, call, cgutils, intrinsic, ir, signature, types
 
-__all__ = ["add_to", "load", "load_wide", "needs_scales", "put", "put_unless"]
+__all__ = ["add_to", "load", "load_wide", "needs_scales", "put", "put_unless", "stream"]
 
 #: How many bytes ahead of a row's lanes a line of memory is asked for. Where memory, or a cache that many cores share, is
 #: far away, a core that waits for each line gets half of what it gets when it asks in time. Half a page is enough, and is
@@ -41,6 +41,8 @@ __all__ = ["add_to", "load", "load_wide", "needs_scales", "put", "put_unless"]
 AHEAD = 2048
 #: The bytes that come at once.
 LINE = 64
+#: The bytes that a store past the caches writes, at a place that is a multiple of them. NumPy's arrays begin at one.
+PART = 16
 
 
 def lanes_in(array, indices):
@@ -138,8 +140,8 @@ class _Access:
                 builder.store(call(builder, self._name("load"), kind, args), result)
         return builder.load(result)
 
-    def write(self, value):
-        """Write a number, or lanes, in the array's precision."""
+    def write(self, value, past_caches=None):
+        """Write a number, or lanes, in the array's precision; `past_caches` is whether full rows of lanes go around them."""
         builder = self.builder
         if not self.many:
             builder.store(value, self.pointer)
@@ -150,11 +152,24 @@ class _Access:
             pointer = builder.bitcast(self.pointer, value.type.as_pointer())
             with builder.if_else(self.full, likely=True) as (plain, masked):
                 with plain:
-                    self._ask_ahead(pointer, 1)
-                    builder.store(value, pointer, align=self.size.constant)
+                    if past_caches is None:
+                        self._write_near(value, pointer)
+                    else:
+                        rest = builder.and_(builder.ptrtoint(pointer, I64), I64(PART - 1))
+                        goes_past = builder.and_(past_caches, builder.icmp_unsigned("==", rest, I64(0)))
+                        with builder.if_else(goes_past, likely=False) as (past, near):
+                            with past:
+                                store = builder.store(value, pointer, align=PART)
+                                store.set_metadata("nontemporal", builder.module.add_metadata([I32(1)]))
+                            with near:
+                                self._write_near(value, pointer)
                 with masked:
                     args = [value, pointer, self.size, self.mask]
                     call(builder, self._name("store"), ir.VoidType(), args)
+
+    def _write_near(self, value, pointer):
+        self._ask_ahead(pointer, 1)
+        self.builder.store(value, pointer, align=self.size.constant)
 
     def add(self, value):
         """Add lanes, or a number, to what is there; lanes that fall on one entry are added one by one."""
@@ -236,8 +251,11 @@ def load_wide(typingctx, array, indices, tile):
 
 
 def _store(array, indices, value, tile, how):
-    """The signature and the code of a write; `how` is "put", "add" or, with a mask as last argument, "unless"."""
-    more = (MASK if joined(*indices.types) else types.boolean,) if how == "unless" else ()
+    """The signature and the code of a write.
+
+    `how` is "put", "add" or, with a last argument that isn't in its signature yet, "unless" (a mask) or "stream" (a test).
+    """
+    more = (MASK if how == "unless" and joined(*indices.types) else types.boolean,) if how in ("unless", "stream") else ()
     if isinstance(array, types.NoneType):  # nobody wants it
         none = signature(types.none, array, indices, value, tile, *more)
         return none, lambda context, builder, sig, args: context.get_dummy_value()
@@ -260,7 +278,7 @@ def _store(array, indices, value, tile, how):
         if shared or how == "add":
             access.add(value)
         else:
-            access.write(value)
+            access.write(value, args[4] if how == "stream" else None)
         return context.get_dummy_value()
 
     return signature(types.none, array, indices, kind, tile, *more), emit
@@ -270,6 +288,16 @@ def _store(array, indices, value, tile, how):
 def put(typingctx, array, indices, value, tile):
     """Write `value` at `indices`, or into `tile`; add it where all samples share the array."""
     return _store(array, indices, value, tile, "put")
+
+
+@intrinsic
+def stream(typingctx, array, indices, value, tile, past_caches):
+    """`put` for a loop that reads and writes each place once: where `past_caches` holds, around the caches.
+
+    A plain store reads the line that it writes to. Results larger than the caches don't stay there in any case. Whoever
+    waits for a kernel takes a lock, after which such stores are seen in their order.
+    """
+    return _store(array, indices, value, tile, "stream")
 
 
 @intrinsic

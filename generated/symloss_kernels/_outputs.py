@@ -48,6 +48,19 @@ class Batch(NamedTuple):
 
 #: From so many bytes on, memory for an array comes from the system, which gives zeros: they needn't be written.
 FRESH = 2**25
+#: From so many bytes of results on, kernels that write each place once write around the caches, which don't hold them
+#: for long beside the inputs. It is fastest from the beginning of a line of memory on, which has so many bytes.
+STREAMED, LINE = 2**23, 64
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array to be written; a large one begins with a line of memory."""
+    size = prod(shape) * dtype.itemsize
+    if size < STREAMED:
+        return np.empty(shape, dtype)
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 class Buffer:
@@ -75,7 +88,7 @@ class Buffer:
     ) -> None:
         self.batch, self.place, self.given, self.core = batch, place, out is not None, flat[1:]
         is_fresh = zero and out is None and prod(shape) * batch.dtype.itemsize >= FRESH
-        self.final = out if out is not None else (np.zeros if is_fresh else np.empty)(shape, batch.dtype)
+        self.final = out if out is not None else (np.zeros if is_fresh else _room)(shape, batch.dtype)
         self.shared = self.staged = False
         if batch.void is not None:
             return

@@ -28,7 +28,7 @@ from . import _arrays, _checks, _operands, _products, _threads
 from ._arrays import FLOAT32, FLOAT64, INT64, PARTIAL, PIECE, SHARED, Layout
 from ._help import documented, options, usage
 from ._info import Description, Input, Parameter, indent
-from ._outputs import Batch, Buffer, group_of, reduced
+from ._outputs import STREAMED, Batch, Buffer, group_of, reduced
 
 __all__ = ["Description", "Input", "Loss", "Parameter"]
 
@@ -45,6 +45,8 @@ _VALUES = {"value": (None,), "value_and_grad": (None,)}
 NARROW = 96
 #: The most pieces that a call is cut into, as long as none has more than `LONGEST` numbers.
 PIECES, LONGEST = 16, 1 << 22
+#: Pieces of many samples have a multiple of so many, whose numbers fill lines of memory.
+EVEN = 16
 #: Where a kernel is quick, numbers in so many pieces are one call, and in so many are done before a thread has woken up.
 ONE_CALL, ONE_THREAD = 2, 6
 
@@ -95,6 +97,7 @@ class Loss:
         self._found: dict[tuple[str, bool], Any] = {}
         self._plans: dict[str, _products.Plan] = {}
         self._is_flat = self._is_quick = False
+        self._streams: set[str] = set()
         self._predicted = [i for i, entry in enumerate(info.inputs) if entry.kind == "prediction"]
         self._domains = [_checks.domain(entry) for entry in info.inputs]
         self._vectors = [f"vector_{self._inputs[i]}" for i in self._predicted]
@@ -298,7 +301,7 @@ class Loss:
             make = np.zeros if is_shared or is_sparse else np.empty
             flat = None if shapes[place] == flats[place] else flats[place]
             outputs.append((make, shapes[place], FLOAT64 if is_shared else dtype, flat))
-        scale = () if entry == "value" else (1.0 / fit.n if is_mean else 1.0,)
+        scale = () if entry == "value" else self._scaling(entry, is_narrow, 1.0 / fit.n if is_mean else 1.0, False)
         between = (None, *scale, *_VALUES.get(entry, ()))
         arrays = [np.empty(flat, array_dtype) for flat, (_, array_dtype, *_) in zip(flats, kinds, strict=True)]
         made = [make(shape if flat is None else flat, kind) for make, shape, kind, flat in outputs]
@@ -463,6 +466,9 @@ class Loss:
             return 0.0
         fit = batch.layout
         kernel, is_narrow = self._kernel(entry, fit, batch.weights is not None or values is not None)
+        if scale:
+            size = sum([buffer.array.nbytes for buffer in buffers if not buffer.staged])
+            scale = self._scaling(entry, is_narrow, *scale, size >= STREAMED)
         plan = None if is_narrow else self._plans.get(entry)
         inputs, has_value = len(self._inputs), entry in _VALUES
 
@@ -508,6 +514,10 @@ class Loss:
         else:
             _threads.each(work, count)
         return _sum(totals) if has_value else 0.0
+
+    def _scaling(self, entry: str, is_narrow: bool, scale: float, is_large: bool) -> tuple[Any, ...]:
+        """What a kernel is told of derivatives: what they are multiplied by, and where it asks, how they are written."""
+        return (scale, is_large) if entry in self._streams and not is_narrow else (scale,)
 
     def _is_brief(self, fit: Layout, pieces: int) -> bool:
         """Whether there are no more numbers than in some pieces, and little is done with each."""
@@ -574,6 +584,7 @@ class Loss:
             module = self._load()
             self._is_flat = getattr(module, "IS_FLAT", False)
             self._is_quick = getattr(module, "IS_QUICK", False)
+            self._streams = getattr(module, "STREAMS", set())
             self._plans = {entry: _products.Plan(**plan) for entry, plan in getattr(module, "PRODUCTS", {}).items()}
             self._kernels = module
         return self._kernels
@@ -619,7 +630,8 @@ def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:
     if batch.weights is not None or any(part is not None and part.staged for part in (*batch.operands, *buffers)):
         return least
     most = max(1, LONGEST // fit.entries)
-    return max(least, min(-(-fit.n // PIECES), most))
+    step = min(-(-fit.n // PIECES), most)
+    return max(least, step if step < PIECES * EVEN else -(-step // EVEN) * EVEN)
 
 
 def _summed(weights: _operands.Weights, fit: Layout) -> float:

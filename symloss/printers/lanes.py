@@ -42,6 +42,7 @@ from symloss.statements import (
     expressions,
     in_loops,
     made,
+    nested,
     places,
     read,
     stored_in_all,
@@ -59,7 +60,7 @@ RUNTIME = {
         "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "folded", "max_of", "min_of",
         "opposite", "over", "product_of", "select", "sum_of", "wide",
     }),
-    "_memory": frozenset({"add_to", "load", "load_wide", "needs_scales", "put", "put_unless"}),
+    "_memory": frozenset({"add_to", "load", "load_wide", "needs_scales", "put", "put_unless", "stream"}),
     "_runs": frozenset({"block_of", "occupied", "only", "positions_of", "run", "within", "without"}),
     "_tiles": frozenset({"as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
 }  # fmt: skip
@@ -75,8 +76,12 @@ class Body:
         narrow: whether samples lie across lanes, rather than a core index.
         load: the function that reads an input.
         wide_terms: whether terms of sums are computed in float64 of what was computed in float32.
+        wide_ends: whether the last operations of element-wise derivatives are in float64 for float32 data, as
+            those of losses always are.
+        wide_sums: whether that begins with sums of two numbers.
         tests: from inputs to lines that test a number where it is read, with the input, the number's place
             and its name left open.
+        may_stream: whether an argument `past_caches` may say how results are written.
     """
 
     #: Whether what only float64 data needs is left out where a kernel is compiled for float32 data.
@@ -88,12 +93,20 @@ class Body:
         narrow: bool,
         load: str,
         wide_terms: bool = False,
+        wide_ends: bool = False,
+        wide_sums: bool = False,
+        *,
         tests: Mapping[str, str] = MappingProxyType({}),
+        may_stream: bool = False,
     ) -> None:
         self.program, self.narrow, self.load, self.wide_terms = program, narrow, load, wide_terms
+        self.wide_ends = wide_ends
+        #: Whether the kernel has that argument, for it reads and writes each place once.
+        self.streams = may_stream and bool(program.outputs)
         self.tests = dict(tests)
         self.tested: set[str] = set()
         self.scalar = ScalarPrinter(self._scratch)
+        self.scalar.rounds_sums = not (wide_sums or program.loss.dims)
         self.lane: str | None = SAMPLE if narrow else None
         self.tiles: dict[str, int] = {}
         self.kept: dict[str, Kept] = {}
@@ -110,7 +123,7 @@ class Body:
         self._powers(program.body)
         # The maxima whose scales only float64 data needs, and those of them that need no loop then.
         self._idle: set[Any] = set()
-        if load == "load_wide" and self.by_data:
+        if self.by_data and (load == "load_wide" or wide_terms):
             self.scalar.spared = spared(program.body)
             self.scalar.data = program.loss.predictions[0].name
             self._idle = idle(program.body, self.scalar.spared)
@@ -120,7 +133,16 @@ class Body:
         together = fused(self.program.body, self._alike)
         taken = {*made(together), *read(together), *self.program.scratch}
         statements, self.kept = kept(together, is_costly, not self.narrow, taken)
+        self.streams = self.streams and (self._is_one_loop(statements) or not self.program.loss.dims)
         return self._all(statements)
+
+    def _is_one_loop(self, statements: Sequence[Statement]) -> bool:
+        """Whether what has rows passes over them once, and nothing else is done with what it writes."""
+        program = self.program
+        if self.narrow or self.kept or program.scratch or program.sparse or program.after:
+            return False
+        loops = [s for s in nested(statements) if isinstance(s, (Loop, Reduce))]
+        return len(loops) == 1 and self._across(loops[0].loops, loops[0].body)
 
     def _unique(self, wish: str) -> Symbol:
         """A name that nothing has yet."""
@@ -164,7 +186,8 @@ class Body:
                 self._name(name, self._varies(value))
                 if str(name) == "value":
                     return [f"{self._value} = {self._last(value)}"]
-                if self.program.loss.dims or str(name) in self._called_with or not widens(value):
+                is_end = self.wide_ends and not self.program.loss.dims
+                if not is_end or str(name) in self._called_with or not widens(value):
                     return [f"{name} = {self.scalar.text(value)}"]
                 line = f"{name} = {self._last(value)}"
                 self._wide.add(str(name))
@@ -186,12 +209,15 @@ class Body:
                 return self._branch(branches)
         raise TypeError(f"no statement: {statement!r}")
 
-    def _last(self, value: Any) -> str:
-        """A sample's loss, or an element-wise derivative: the last operations are in float64 in any case.
+    def _end(self, value: Any) -> str:
+        """An element-wise derivative, whose last operations may need float64.
 
         There, errors of functions, half an ulp or little more, are all that may meet within a bound of 2 ulp.
-        And a loss is added up in float64 anyway.
         """
+        return self._last(value) if self.wide_ends else self.scalar.text(value)
+
+    def _last(self, value: Any) -> str:
+        """A sample's loss: the last operations are in float64 in any case, in which losses are added up."""
         if self.load != "load" or not self.narrow or value.is_Symbol or not widens(value):
             return self.scalar.text(value)
         self.scalar.narrow_names = self._varying - self._wide
@@ -237,12 +263,12 @@ class Body:
     def _lane_axis(self) -> list[str]:
         return ["lane"] if self.narrow else []
 
-    def _put(self, how: str, array: str, indices: Sequence[Any], value: str, skip: str = "") -> str:
+    def _put(self, how: str, array: str, indices: Sequence[Any], value: str, last: str = "") -> str:
         """A write; in a branch that not every lane takes, to the lanes that do."""
         self.scalar.used.add(how)
         texts = [SAMPLE, *(self.scalar.text(i) for i in indices)]
         places = self._at(*(self._places.get(text, text) for text in texts))
-        more = f", {skip}" if skip else ""
+        more = f", {last}" if last else ""
         return f"{how}({array}, {places}, {value}, {self._tile(array, indices)}{more})"
 
     def _store(self, store: Store) -> list[str]:
@@ -258,7 +284,7 @@ class Body:
         if value == 1:
             return "factor"
         if not self.program.loss.dims:
-            return f"factor * ({self._last(value)})"
+            return f"factor * ({self._end(value)})"
         # What all of a sample's entries are divided by, the factor is, once.
         factors = Mul.make_args(value)
         counts, rest = sift(factors, lambda f: f.is_Pow and isinstance(f.base, Size), binary=True)
@@ -272,7 +298,8 @@ class Body:
         if sparse:
             return self._put("add_to", store.output, store.indices, value)
         if store.unless is None:
-            return self._put("put", store.output, store.indices, value)
+            how, more = ("stream", "past_caches") if self.streams else ("put", "")
+            return self._put(how, store.output, store.indices, value, more)
         return self._put("put_unless", store.output, store.indices, value, self.scalar.text(store.unless))
 
     # --- loops --------------------------------------------------------------------------------------------
@@ -508,7 +535,7 @@ class Body:
             key = written_by(statement)
             if key in together and isinstance(statement, Store):
                 name = f"{statement.output}_if_{number}"
-                print_it = self._last if not self.program.loss.dims else self.scalar.text
+                print_it = self._end if not self.program.loss.dims else self.scalar.text
                 lines.append(f"{name} = {print_it(statement.value)}")
                 chosen.setdefault(key, []).append((case, name))
                 continue

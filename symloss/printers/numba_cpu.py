@@ -50,14 +50,18 @@ def module(
         narrow: [lower(derivation, entry, products=not narrow) for entry in ENTRIES] for narrow in schedules
     }
     flat = bool(loss.dims) and all(map(is_flat, programs[True]))
+    is_quick = not any(map(_is_slow, chain.from_iterable(programs.values())))
     kernels: list[dict[str, Any]] = []
+    streams: list[str] = []
     used: set[str] = {"kernel"}
     for narrow in schedules:
         for program in programs[narrow]:
             tests = _tests(loss) if flat and not narrow else {}
-            body = Body(program, narrow, *chosen[program.entry], tests)
+            # Where functions take the time, a kernel waits for stores around the caches: a tenth longer.
+            body = Body(program, narrow, *chosen[program.entry], tests=tests, may_stream=is_quick)
             suffix = "_narrow" if loss.dims and narrow else ""
             kernels.append(_kernel(program, body, suffix, flat and not narrow))
+            streams += [program.entry] * body.streams
             used |= body.scalar.used
     source = render(
         TEMPLATE,
@@ -69,7 +73,8 @@ def module(
         kernels=kernels,
         has_rows=bool(loss.dims),
         is_flat=flat,
-        is_quick=not any(map(_is_slow, chain.from_iterable(programs.values()))),
+        streams=streams,
+        is_quick=is_quick,
         products={p.entry: _products(p) for p in programs.get(False, ()) if p.before or p.after},
     )
     return source, tuple(dict.fromkeys(name for program in programs[True] for name in program.sparse))
@@ -156,7 +161,7 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
     used |= {"clear"} if program.sparse and written else set()
     return {
         "name": program.entry + suffix,
-        "arguments": _arguments(program),
+        "arguments": _arguments(program, body.streams),
         "doc": DONE[program.entry],
         "joined": _joined(program) if joined else "",
         "sizes": _sizes(program, body, [*lines, refused]),
@@ -240,15 +245,15 @@ def _refused(loss: Loss, tested: set[str], used: set[str]) -> str:
 
 def _joined(program: Program) -> str:
     """The line that makes the rows of all samples one row, where they have nothing of their own."""
-    arguments = _arguments(program)
+    arguments = _arguments(program, False)
     scalars = {p.name for p in program.loss.parameters} | {"samples", "weight", "mean_scale", "values"}
     arrays = ", ".join(name for name in arguments if name not in scalars)
     values = "values" if program.has_value else "None"
     return f"samples, {arrays} = as_one({len(program.loss.dims)}, samples, weight, {values}, {arrays})"
 
 
-def _arguments(program: Program) -> list[str]:
-    """In the order of the call: the number of samples, what is read, what is written."""
+def _arguments(program: Program, streams: bool) -> list[str]:
+    """In the order of the call: the number of samples, what is read, how it is written, and what."""
     loss, entry = program.loss, program.entry
     names = ["samples", *(i.name for i in loss.inputs), *(p.name for p in loss.parameters)]
     if entry == "hvp":
@@ -256,7 +261,7 @@ def _arguments(program: Program) -> list[str]:
     names += [product.into for product in program.before]
     names.append("weight")
     if entry != "value":
-        names.append("mean_scale")
+        names += ["mean_scale", *(["past_caches"] if streams else [])]
     if program.has_value:
         names.append("values")
     outputs = [f"{kind}_{i.name}" for kind in ENTRIES[entry] if kind != "value" for i in loss.predictions]

@@ -65,6 +65,8 @@ class ScalarPrinter:
         #: now.
         self.narrow_names: set[str] = set()
         self._widens = False
+        #: Whether sums of two such names are widened, rather than the names.
+        self.rounds_sums = False
         #: Names that the loop around has once, in each lane another number, and those that it divides by.
         self.fixed: frozenset[str] = frozenset()
         self.divisors: dict[str, None] = {}
@@ -100,8 +102,13 @@ class ScalarPrinter:
         self.used.add("wide")
         return f"wide({text})"
 
+    def _rounds(self, expr: Expr) -> bool:
+        """Whether a sum is rounded before it is widened: one of two names, for half the instructions."""
+        names = {str(-arg if arg.could_extract_minus_sign() else arg) for arg in expr.args}
+        return self.rounds_sums and expr.is_Add and len(expr.args) == 2 and names <= self.narrow_names
+
     def _print(self, expr: Any) -> tuple[str, int]:
-        if self._widens and (isinstance(expr, Symbol) or is_call(expr)):
+        if self._widens and (isinstance(expr, Symbol) or is_call(expr) or self._rounds(expr)):
             return self._wide(expr), ATOM
         if expr.is_Number or expr in (S.NaN, S.Infinity, S.NegativeInfinity):
             return self._number(expr)

@@ -16,11 +16,12 @@ from symloss.errors import UnsupportedError
 from symloss.fusing import fused
 from symloss.index import Index
 from symloss.online import Online, online
-from symloss.precision import Arithmetic
+from symloss.precision import DOUBLE_ARITHMETIC, Arithmetic
 from symloss.printers.lanes import SAMPLE, Body
 from symloss.printers.scalar import PRODUCT
 from symloss.program import Accumulator, Keep, Load, Loop, Program, Reduce, Statement, Store
 from symloss.roles import Input
+from symloss.scales import spared
 from symloss.statements import made, nested, symbols
 
 
@@ -36,7 +37,9 @@ class DeviceBody(Body):
 
     def __init__(self, program: Program, chosen: Arithmetic) -> None:
         self._tests = {i.name: test for i in program.loss.inputs if (test := _test(i))}
-        super().__init__(program, not program.loss.dims, chosen.load, chosen.wide_terms)
+        if chosen.wide_terms and spared(program.body):
+            chosen = DOUBLE_ARITHMETIC  # scales, which kernels here keep, leave float32's range
+        super().__init__(program, not program.loss.dims, *chosen)
         self._statements = self._ordered()
 
     def lines(self) -> list[str]:

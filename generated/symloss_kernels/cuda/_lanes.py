@@ -398,7 +398,7 @@ def _quotient_type(a, b):
     if kind == POSITIONS:
         kind = DOUBLE
     if kind and isinstance(a, Lanes) and isinstance(b, (types.Float, types.Integer)):
-        return signature(kind, kind, scalar_of(kind))
+        return signature(kind, kind, types.float64)
     return kind and signature(kind, kind, kind)
 
 
@@ -408,11 +408,13 @@ def _by_scalar(context, builder, sig, args):
 
 
 def by_scalar(builder, x, y, zero=False):
-    """`divided` of lanes and a scalar."""
+    """`divided` of lanes and a float64, which doesn't widen float32 lanes."""
     if not RECIPROCALS:
         return divided(builder, x, splat(builder, y), zero)
-    inverse, usual = reciprocal(builder, y)
-    return by_reciprocal(builder, x, splat(builder, y), splat(builder, inverse), usual, zero)
+    near = builder.fptrunc(y, F32) if x.type.element == F32 else y
+    inverse, usual = reciprocal(builder, near)
+    inverse, near, y = (splat(builder, part) for part in (inverse, near, y))
+    return by_reciprocal(builder, x, near, inverse, usual, zero, far=y)
 
 
 def reciprocal(builder, y):
@@ -426,12 +428,13 @@ def reciprocal(builder, y):
     return inverse, usual
 
 
-def by_reciprocal(builder, x, y, inverse, usual, zero=False):
+def by_reciprocal(builder, x, y, inverse, usual, zero=False, far=None):
     """`divided` of x and y, as a product: a division takes ten times as long.
 
     What the product lacks is added, which gives the quotient as a division rounds it, but that of numbers next to the
     smallest there are it may be one ulp off. What infinity lacks is NaN, in place of which any finite number will do; zero
-    has a zero of its own sign, as y is positive. Where the reciprocal isn't a usual number, x is divided.
+    has a zero of its own sign, as y is positive. Where the reciprocal isn't a usual number, x is divided by `far`, which is y
+    before it was rounded, if it was.
 
     LOOSE lanes need it too: y / y has to be 1, or what is zero for every row of two entries would not be.
     """
@@ -446,16 +449,18 @@ def by_reciprocal(builder, x, y, inverse, usual, zero=False):
             near = operation(builder, "fma", [excess, builder.fneg(inverse), product])
             near_from = builder.block
         with otherwise:
-            far = divided(builder, x, y, zero)
+            quotient = divided(builder, x, y if far is None else far, zero)
             far_from = builder.block
     result = builder.phi(x.type)
     result.add_incoming(near, near_from)
-    result.add_incoming(far, far_from)
+    result.add_incoming(quotient, far_from)
     return result
 
 
 def divided(builder, x, y, zero=False):
-    """x / y; if `zero`, 0 where x is 0, whatever number y is."""
+    """x / y, rounded to the precision of x, which is that of y or less; if `zero`, 0 where x is 0, whatever number y is."""
+    if x.type != y.type:
+        return builder.fptrunc(divided(builder, builder.fpext(x, y.type), y, zero), x.type)
     result = builder.fdiv(x, y)
     if not zero:
         return result
@@ -580,9 +585,11 @@ def _over(doc, zero):
 
         def emit(context, builder, sig, args):
             y, inverse, usual = (builder.extract_value(args[1], place) for place in range(3))
-            if RECIPROCALS and kind == SINGLE and isinstance(of, Lanes) and of != SINGLE:
-                y = builder.fptrunc(y, vector(F32))
-                return by_reciprocal(builder, args[0], y, *reciprocal(builder, y), zero)
+            if kind == SINGLE and isinstance(of, Lanes) and of != SINGLE:
+                near = builder.fptrunc(y, vector(F32))
+                if RECIPROCALS:
+                    return by_reciprocal(builder, args[0], near, *reciprocal(builder, near), zero, far=y)
+                return divided(builder, args[0], y, zero)
             if RECIPROCALS and kind == of and isinstance(kind, Lanes):
                 return by_reciprocal(builder, args[0], y, inverse, usual, zero)
             return divided(builder, args[0], context.cast(builder, y, of, kind), zero)
@@ -606,7 +613,7 @@ def ratio0(typingctx, x, y):
         def emit(context, builder, sig, args):
             return by_scalar(builder, *args, zero=True)
 
-        return signature(kind, kind, scalar_of(kind)), emit
+        return signature(kind, kind, types.float64), emit
 
     def emit(context, builder, sig, args):
         return divided(builder, *args, zero=True)
