@@ -8,10 +8,11 @@ label becomes an update of one entry after the loop. Cases that several outputs 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from sympy import Eq, Expr, Or, Piecewise, S, Symbol
+from sympy import Eq, Expr, Mul, Or, Piecewise, Pow, S, Symbol
 from sympy.core.parameters import distribute
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanFunction
@@ -43,6 +44,7 @@ from symloss.sharing import (
     free_in,
     is_trivial,
     occurrences,
+    power_of,
     reductions_in,
 )
 
@@ -84,6 +86,11 @@ class _Lowering:
         self.arrays: dict[Expr, str] = {}
         self.repeated = self._repeated_reductions()
         self.sparse: dict[str, None] = {}
+        self.powers = _powers(target.expr for target in self.targets)
+        # Entry points whose results must agree to the last bit make the same powers of others.
+        both = ENTRIES["value_and_grad"]
+        alike = [o for o in derivation.outputs if o.kind in both and o not in chosen] if entry in both else []
+        self.known_powers = self.powers + _powers(sums_apart(separated(primitive(o.expr))) for o in alike)
 
     def program(self) -> Program:
         """Lower everything."""
@@ -313,11 +320,14 @@ class _Lowering:
         home = scope.home(frozenset(free_in(expr)))
         if home is not scope and not is_trivial(expr):
             return self._use_named(expr, home)
-        if scope.shared[expr] > 1 and not is_trivial(expr):
+        if (scope.shared[expr] > 1 and not is_trivial(expr)) or self.powers[power_of(expr)] > 1:
             return self._use_named(expr, scope)
         return self._rebuild(expr, scope)
 
     def _use_named(self, expr: Expr, scope: Scope) -> Expr:
+        known = scope.look_up(expr)
+        if known is not None:
+            return known
         value = self._rebuild(expr, scope)
         if value.is_Symbol or value.is_number:
             return value
@@ -326,7 +336,25 @@ class _Lowering:
         scope.known[expr] = name
         return name
 
+    def _below(self, expr: Any, scope: Scope) -> Expr | None:
+        """A power as a product with a lower one of its base, if one is computed anyway.
+
+        The lower one must not be infinite where the base is small.
+        """
+        found = power_of(expr)
+        if found is None:
+            return None
+        base, exponent = found
+        for steps in (3, 2, 1):
+            less = exponent - steps
+            if less.is_nonnegative and self.known_powers[base, less]:
+                lower = self._use_named(_raised(base, less), scope)
+                return Mul(*[self._use_named(base, scope)] * steps, lower, evaluate=False)
+        return None
+
     def _rebuild(self, expr: Any, scope: Scope) -> Any:
+        if (product := self._below(expr, scope)) is not None:
+            return product
         if isinstance(expr, Piecewise):
             cases = [(self._use(value, scope), self._condition(test, scope)) for value, test in expr.args]
             return Piecewise(*cases, evaluate=False)
@@ -366,6 +394,29 @@ class _Lowering:
         home.statements.append(Load(name, source, indices))
         home.known[expr] = name
         return name
+
+
+def _powers(exprs: Iterable[Any]) -> Counter[tuple[Expr, Expr] | None]:
+    """How often each power is computed, by base and exponent."""
+    count: Counter[tuple[Expr, Expr] | None] = Counter()
+
+    def visit(expr: Any) -> None:
+        found = power_of(expr)
+        if found is not None:
+            count[found] += 1
+        for arg in expr.args if found is None else found:
+            visit(arg)
+
+    for expr in exprs:
+        visit(expr)
+    return count
+
+
+def _raised(base: Expr, exponent: Expr) -> Expr:
+    """A power; of a choice, the choice between powers."""
+    if isinstance(base, Piecewise):
+        return Piecewise(*((Pow(value, exponent), test) for value, test in base.args), evaluate=False)
+    return Pow(base, exponent)
 
 
 _OPS = {Sum: "sum", Product: "product", Max: "max", Min: "min", ArgMax: "max"}

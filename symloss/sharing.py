@@ -98,6 +98,28 @@ def is_trivial(expr: Any) -> bool:
     return False
 
 
+def common_power(cases: Piecewise) -> tuple[Expr, Expr] | None:
+    """Base and exponent of the one power that a choice between powers is: SymPy takes it apart again."""
+    (first, _), *others = cases.args
+    if not others or others[-1][1] not in (True, S.true) or not first.is_Pow:
+        return None
+    power = first.exp
+    if power.is_Integer or (power.is_Rational and power.q == 2):
+        return None
+    if not all(value.is_Pow and value.exp == power for value, _ in others):
+        return None
+    return Piecewise(*((value.base, test) for value, test in cases.args), evaluate=False), power
+
+
+def power_of(expr: Any) -> tuple[Expr, Expr] | None:
+    """Base and exponent of a power whose exponent isn't a number, or of a choice between such powers."""
+    if isinstance(expr, Piecewise):
+        found = common_power(expr)
+    else:
+        found = (expr.base, expr.exp) if expr.is_Pow else None
+    return None if found is None or found[1].is_number else found
+
+
 def factor_order(factor: Any) -> tuple[bool, bool, bool, str]:
     """The order in which a person writes a product: numbers, then parameters and counts, functions last."""
     base = factor.as_base_exp()[0]

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from sympy import Eq, Ne, Piecewise, Symbol, exp, log
+from sympy import Abs, Eq, Ne, Piecewise, Pow, Symbol, exp, log
 
 import symloss
 from symloss.catalog import standard
@@ -27,7 +27,20 @@ from symloss.program import (
     Statement,
     Store,
 )
-from symloss.spec import Label, Max, Min, Positive, Prediction, Product, Sum, Target, index, loss
+from symloss.spec import (
+    Label,
+    Max,
+    Min,
+    NonNegative,
+    Positive,
+    Prediction,
+    Product,
+    Real,
+    Sum,
+    Target,
+    index,
+    loss,
+)
 
 LOSSES = sorted(standard().names())
 
@@ -382,6 +395,37 @@ def test_a_case_for_the_label_is_computed_at_the_label(size):
     grad, hess = made.grad_and_hess(x, label, reduction="sum")
     np.testing.assert_allclose(grad, np.where(at, 4 * x**3, 3 * x**2), rtol=1e-14)
     np.testing.assert_allclose(hess, np.where(at, 12 * x**2, 6 * x), rtol=1e-14)
+
+
+@loss(title="A distance to a power, whose derivative has the power below")
+def powered(x: Prediction, t: Target, p: NonNegative = 0.3):
+    return Abs(x - t) ** (p + 1)
+
+
+def test_a_power_is_a_product_with_a_lower_one_in_every_entry_point():
+    """Also where only the other entry points compute the lower one, so that all agree to the last bit."""
+    made = derive(powered.trace())
+    for entry in ("value", "grad", "value_and_grad"):
+        exprs = [expr for s, _ in statements(lower(made, entry).body) for expr in expressions(s)]
+        powers = [power for expr in exprs for power in expr.atoms(Pow)]
+        assert {str(power.exp) for power in powers} == {"p"}, entry
+        assert len(powers) == 1, entry
+    made = symloss.compile(powered)
+    x, t = np.random.default_rng(3).standard_normal((2, 1000)) * 10.0 ** np.arange(-5, 5).repeat(100)
+    value, grad = made.value_and_grad(x, t, reduction="none")
+    np.testing.assert_array_equal(made.value(x, t, reduction="none"), value)
+    np.testing.assert_array_equal(made.grad(x, t, reduction="none"), grad)
+    np.testing.assert_allclose(value, np.abs(x - t) ** 1.3, rtol=1e-15)
+
+
+@loss(title="A power that may be infinite where the one above isn't")
+def falling(x: Prediction, p: Real = -2):
+    return Abs(x) ** (p + 1)
+
+
+def test_a_power_that_may_be_infinite_makes_no_other():
+    value = symloss.compile(falling).value_and_grad(np.array([1e-200]), reduction="none")[0]
+    np.testing.assert_allclose(value, 1e200, rtol=1e-13)
 
 
 @loss(title="Softmax with a margin at the label, as papers on faces have it")

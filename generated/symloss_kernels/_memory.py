@@ -33,7 +33,7 @@ from ._lanes import (
 )
 from ._numba import LANES, call, cgutils, intrinsic, ir, signature, types
 
-__all__ = ["add_to", "load", "load_wide", "needs_scales", "put", "put_unless", "stream"]
+__all__ = ["add_to", "flat", "load", "load_wide", "needs_scales", "put", "put_unless", "stream"]
 
 #: How many bytes ahead of a row's lanes a line of memory is asked for. Where memory, or a cache that many cores share, is
 #: far away, a core that waits for each line gets half of what it gets when it asks in time. Half a page is enough, and is
@@ -310,6 +310,27 @@ def add_to(typingctx, array, indices, value, tile):
 def put_unless(typingctx, array, indices, value, tile, skip):
     """`put` for an entry that gets another value later where `skip` holds: writing it is harmless, adding isn't."""
     return _store(array, indices, value, tile, "unless")
+
+
+@intrinsic
+def flat(typingctx, array):
+    """The entries of an array, one after another, as long as the array is there.
+
+    `reshape` takes as long as some hundred entries, each time.
+    """
+    kind = array.copy(ndim=1)
+
+    def emit(context, builder, sig, args):
+        parts, made = context.make_array(array)(context, builder, args[0]), context.make_array(kind)(context, builder)
+        for name in ("data", "nitems", "itemsize"):
+            setattr(made, name, getattr(parts, name))
+        made.shape = cgutils.pack_array(builder, [parts.nitems])
+        made.strides = cgutils.pack_array(builder, [parts.itemsize])
+        for name in ("meminfo", "parent"):  # it owns nothing
+            setattr(made, name, ir.Constant(getattr(made, name).type, None))
+        return made._getvalue()
+
+    return signature(kind, array), emit
 
 
 @intrinsic

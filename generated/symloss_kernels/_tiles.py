@@ -8,8 +8,9 @@ the nearest cache, and results are copied back from one.
 
 import numpy as np
 
-from ._lanes import I1, I8, I32, I64, LETTER, RUN, bits_in, run_parts
-from ._numba import LANES, call, cgutils, intrinsic, ir, overload, signature, types
+from ._lanes import I1, I32, I64, LETTER, RUN, bits_in, run_parts
+from ._memory import flat
+from ._numba import AVX512, LANES, call, cgutils, intrinsic, ir, overload, signature, types
 
 __all__ = ["as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"]
 
@@ -26,14 +27,14 @@ def tile_of(array, core):
 def _tile_of(array, core):
     if array.ndim == core.literal_value:
         return lambda array, core: None
-    item = array.dtype
+    item, block = array.dtype, block_of(array.dtype)
 
     def make(array, core):
         shape = (*array.shape[1:], LANES)
         size = LANES
         for axis in array.shape[1:]:
             size *= axis
-        room = np.zeros(max(size, BLOCK * LANES), item)  # whole blocks are copied, of narrower rows too
+        room = np.zeros(max(size, block * LANES), item)  # whole blocks are copied, of narrower rows too
         return room[:size].reshape(shape)
 
     return make
@@ -58,37 +59,40 @@ def _in_use(typingctx, samples):
     return signature(types.int64, RUN), emit
 
 
-#: Rows are transposed in squares of so many entries, a register's width of float32 on the least of machines.
-BLOCK = 8
+def block_of(dtype):
+    """Rows are transposed in squares of so many entries, a register's width: larger ones don't stay in registers."""
+    return 8 if dtype == types.float32 or AVX512 else 4
 
 
 @intrinsic
 def _transpose(typingctx, source, source_at, source_step, target, target_at, target_step, read, write):
-    """Copy a square of BLOCK rows from flat `source` to flat `target`, its rows as columns.
+    """Copy a square of `block_of` rows from `source` to `target`, its rows as columns.
 
-    The first row starts at `source_at`, the next ones `source_step` further on, and so in the target. Of each source
-    row the first `read` entries are read, of each target row the first `write` are written, or all BLOCK.
+    The first row starts at the entry `source_at`, counted from the array's beginning, the next ones `source_step` further
+    on, and so in the target. Of each source row the first `read` entries are read, of each target row the first `write` are
+    written, or all.
     """
-    ints = [types.int64] * 2
+    ints, block = [types.int64] * 2, block_of(source.dtype)
 
     def emit(context, builder, sig, args):
         source, source_at, source_step, target, target_at, target_step, read, write = args
         item = context.get_data_type(sig.args[0].dtype)
         size = I32(context.get_abi_sizeof(item))
-        kind = ir.VectorType(item, BLOCK)
+        kind = ir.VectorType(item, block)
         inputs = context.make_array(sig.args[0])(context, builder, source).data
         outputs = context.make_array(sig.args[3])(context, builder, target).data
-        letters = f"v{BLOCK}{LETTER[item]}.p0"
+        letters = f"v{block}{LETTER[item]}.p0"
 
         def first(count):
             """Whether all of a row are wanted, and which are."""
-            ones = builder.shl(I8(1), builder.trunc(count, I8))
-            mask = builder.bitcast(builder.sub(ones, I8(1)), ir.VectorType(I1, BLOCK))
-            return builder.icmp_signed(">=", count, I64(BLOCK)), mask
+            word = ir.IntType(block)
+            ones = builder.shl(word(1), builder.trunc(count, word))
+            mask = builder.bitcast(builder.sub(ones, word(1)), ir.VectorType(I1, block))
+            return builder.icmp_signed(">=", count, I64(block)), mask
 
         def begins(array, at, step):
             """Where the rows begin."""
-            starts = [builder.add(at, builder.mul(step, I64(i))) for i in range(BLOCK)]
+            starts = [builder.add(at, builder.mul(step, I64(i))) for i in range(block)]
             return [builder.bitcast(builder.gep(array, [start]), kind.as_pointer()) for start in starts]
 
         places = begins(inputs, source_at, source_step)
@@ -111,15 +115,15 @@ def _transpose(typingctx, source, source_at, source_step, target, target_at, tar
             rows.append(phi)
         # Squares within squares: entries change places across the diagonal at distance 1, then 2, then 4.
         distance = 1
-        while distance < BLOCK:
+        while distance < block:
             turned = list(rows)
-            for i in range(BLOCK):
+            for i in range(block):
                 if not i & distance:
                     a, b = rows[i], rows[i + distance]
-                    upper = [j if not j & distance else BLOCK + j - distance for j in range(BLOCK)]
-                    lower = [j + distance if not j & distance else BLOCK + j for j in range(BLOCK)]
+                    upper = [j if not j & distance else block + j - distance for j in range(block)]
+                    lower = [j + distance if not j & distance else block + j for j in range(block)]
                     for row, order in ((i, upper), (i + distance, lower)):
-                        turned[row] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, BLOCK), order))
+                        turned[row] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, block), order))
             rows, distance = turned, 2 * distance
         places = begins(outputs, target_at, target_step)
         whole, mask = first(write)
@@ -146,18 +150,20 @@ def _fetch(array, samples, tile):
     if isinstance(tile, types.NoneType):
         return lambda array, samples, tile: None
 
+    block = block_of(array.dtype)
+
     def copy(array, samples, tile):
-        rows, lanes = array.reshape(-1), tile.reshape(-1)
-        entries = len(lanes) // LANES
+        entries = tile.size // LANES
         start, used = _first_of(samples) * entries, _in_use(samples)
         if used == ALL:
-            for entry in range(0, entries, BLOCK):
-                # The last square begins early enough to be whole: some entries are copied twice.
-                at = max(0, min(entry, entries - BLOCK))
-                for lane in range(0, LANES, BLOCK):
+            for lane in range(0, LANES, block):
+                for entry in range(0, entries, block):
+                    # The last square begins early enough to be whole: some entries are copied twice.
+                    at = max(0, min(entry, entries - block))
                     place = start + lane * entries + at
-                    _transpose(rows, place, entries, lanes, at * LANES + lane, LANES, entries, BLOCK)
+                    _transpose(array, place, entries, tile, at * LANES + lane, LANES, entries, block)
             return
+        rows, lanes = flat(array), flat(tile)
         for lane in range(LANES):
             if (used >> lane) & 1:
                 for entry in range(entries):
@@ -192,20 +198,22 @@ def _flush(array, samples, tile):
     if isinstance(tile, types.NoneType):
         return lambda array, samples, tile: None
 
+    block = block_of(array.dtype)
+
     def copy(array, samples, tile):
-        rows, lanes = array.reshape(-1), tile.reshape(-1)
-        entries = len(lanes) // LANES
+        entries = tile.size // LANES
         start, used = _first_of(samples) * entries, _in_use(samples)
         if used == ALL:
-            for entry in range(0, entries, BLOCK):
-                at = max(0, min(entry, entries - BLOCK))
-                for lane in range(0, LANES, BLOCK):
+            for lane in range(0, LANES, block):
+                for entry in range(0, entries, block):
+                    at = max(0, min(entry, entries - block))
                     place = start + lane * entries + at
                     # Rows narrower than a square run over into the next row, which is written after them; the last
                     # ones must not, since what follows there may be another thread's.
-                    write = BLOCK if lane + BLOCK < LANES else entries
-                    _transpose(lanes, at * LANES + lane, LANES, rows, place, entries, BLOCK, write)
+                    write = block if lane + block < LANES else entries
+                    _transpose(tile, at * LANES + lane, LANES, array, place, entries, block, write)
             return
+        rows, lanes = flat(array), flat(tile)
         for lane in range(LANES):
             if (used >> lane) & 1:
                 for entry in range(entries):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from sympy import Basic, Eq, Expr, Mul, Pow, Symbol, preorder_traversal, sift
+from sympy import Basic, Eq, Expr, Mul, Symbol, preorder_traversal, sift
 
 from symloss.fusing import fused
 from symloss.index import Entry, Index, Size
@@ -120,7 +120,6 @@ class Body:
         self._called_with = _called_with(program.body)
         self._wide: set[str] = set()
         self._in_loops = set(in_loops(program.body))
-        self._powers(program.body)
         # The maxima whose scales only float64 data needs, and those of them that need no loop then.
         self._idle: set[Any] = set()
         if self.by_data and (load == "load_wide" or wide_terms):
@@ -149,11 +148,6 @@ class Body:
         number = self._given.setdefault(wish, 0) + 1
         self._given[wish] = number
         return Symbol(f"{wish}_{number}" if number > 1 else wish, real=True)
-
-    def _powers(self, statements: Iterable[Any]) -> None:
-        """Remember the powers that are computed anyway, for others to be made of."""
-        for expr in expressions(statements):
-            self.scalar.powers |= {(power.base, power.exp) for power in expr.atoms(Pow)}
 
     # --- what has another value in each lane --------------------------------------------------------------
 
@@ -484,7 +478,6 @@ class Body:
                 self._name(answer, True)
             self._called_with |= _called_with(ahead)
             calls = [substituted(statement, tests) for statement in ahead if isinstance(statement, Assign)]
-            self._powers([*calls, *(statement for _, statements in branches for statement in statements)])
             lines += self._all(calls)
             branches = [(tests.get(test), statements) for test, statements in branches]
         chosen: dict[Any, list[tuple[str | None, str]]] = {}

@@ -19,6 +19,7 @@ from symloss import atoms
 from symloss.errors import UnsupportedError
 from symloss.index import Entry, Size
 from symloss.program import gap, scale_of, scaled, shift
+from symloss.sharing import common_power
 
 #: From SymPy functions to the functions of `_math.py`; atoms go by their own names.
 FUNCTIONS: dict[Any, str] = {
@@ -58,8 +59,6 @@ class ScalarPrinter:
 
     def __init__(self, element: Callable[[Entry], str] | None = None) -> None:
         self.used: set[str] = set()
-        #: Powers (base, exponent) that are computed anyway: x^(g + 1) is then x x^g.
-        self.powers: set[tuple[Expr, Expr]] = set()
         self._element = element or self._indexed
         #: Names whose lanes are widened to float64 where they meet other numbers, and whether that is wanted
         #: now.
@@ -249,21 +248,10 @@ class ScalarPrinter:
     def _raised(self, base: Expr, power: Expr) -> tuple[str, int]:
         """A power that takes a function."""
         self.used.add("power")
-        bases = [value for value, _ in base.args] if isinstance(base, sympy.Piecewise) else [base]
-        steps = set.intersection(*(self._steps(each, power) for each in bases))
-        if steps:
-            more = max(steps)  # from the lowest power, whatever else an entry point computes
-            factors = [self.text(base, ATOM)] * more
-            return " * ".join([*factors, f"power({self.text(base)}, {self.text(power - more)})"]), PRODUCT
         return f"power({self.text(base)}, {self.text(power)})", ATOM
 
-    def _steps(self, base: Expr, power: Expr) -> set[int]:
-        """By how much a power is above others of the same base that are computed anyway."""
-        lower = [known for other, known in self.powers if other == base and known.is_nonnegative]
-        return {int(power - known) for known in lower if power - known in (1, 2, 3)}
-
     def _choice(self, expr: Expr) -> tuple[str, int]:
-        power = _common_power(expr)
+        power = common_power(expr)
         if power is not None:
             return (self._wide(expr), ATOM) if self._widens else self._raised(*power)
         self.used.add("select")
@@ -337,18 +325,6 @@ def is_costly(expr: Any) -> bool:
     """Whether a function takes longer than to write its result and to read it again."""
     is_root = expr.is_Pow and expr.exp.is_Rational
     return is_call(expr) and not is_root and not isinstance(expr, (shift, scale_of))
-
-
-def _common_power(expr: Expr) -> tuple[Expr, Expr] | None:
-    """The one power that a choice between powers is: SymPy takes it apart again."""
-    (first, _), *others = expr.args
-    if not others or others[-1][1] not in (True, S.true) or not (first.is_Pow and is_call(first)):
-        return None
-    power = first.exp
-    if (power.is_Rational and power.q == 2) or not all(v.is_Pow and v.exp == power for v, _ in others):
-        return None
-    bases = ((value.base, test) for value, test in expr.args)
-    return sympy.Piecewise(*bases, evaluate=False), power
 
 
 def widens(expr: Any) -> bool:

@@ -67,12 +67,11 @@ def grad(samples, logits, target, alpha, gamma, weight, mean_scale, grad_logits,
         holds_2 = target_i == 0.0
         either_argument = select(holds_1, -logits_i, logits_i)
         either_sigmoid = sigmoid(either_argument)
-        either_power = either_sigmoid * power(either_sigmoid, gamma)
-        either_power_2 = power(either_sigmoid, gamma)
+        either_power = power(either_sigmoid, gamma)
         either_sigmoid_2 = sigmoid(-either_argument)
         either_softplus = softplus(either_argument)
-        grad_logits_if_1 = -alpha * either_power - alpha * gamma * either_power_2 * either_sigmoid_2 * either_softplus
-        grad_logits_if_2 = (1.0 - alpha) * either_power + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power_2 * either_softplus
+        grad_logits_if_1 = -alpha * (either_power * either_sigmoid) - alpha * gamma * either_power * either_sigmoid_2 * either_softplus
+        grad_logits_if_2 = (1.0 - alpha) * (either_power * either_sigmoid) + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power * either_softplus
         grad_logits_if_3 = nan
         put(grad_logits, (sample,), factor * select(holds_1, grad_logits_if_1, select(holds_2, grad_logits_if_2, grad_logits_if_3)), None)
     refuse(refusal, refused)
@@ -101,12 +100,11 @@ def value_and_grad(samples, logits, target, alpha, gamma, weight, mean_scale, va
         either_sigmoid = sigmoid(either_argument)
         either_power = power(either_sigmoid, gamma)
         either_softplus = softplus(either_argument)
-        either_power_2 = either_sigmoid * power(either_sigmoid, gamma)
         either_sigmoid_2 = sigmoid(-either_argument)
         value_if_1 = alpha * either_power * either_softplus
-        grad_logits_if_1 = -alpha * either_power_2 - alpha * gamma * either_power * either_sigmoid_2 * either_softplus
+        grad_logits_if_1 = -alpha * (either_power * either_sigmoid) - alpha * gamma * either_power * either_sigmoid_2 * either_softplus
         value_if_2 = (1.0 - alpha) * either_power * either_softplus
-        grad_logits_if_2 = (1.0 - alpha) * either_power_2 + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power * either_softplus
+        grad_logits_if_2 = (1.0 - alpha) * (either_power * either_sigmoid) + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power * either_softplus
         value_if_3 = nan
         grad_logits_if_3 = nan
         put(grad_logits, (sample,), factor * select(holds_1, grad_logits_if_1, select(holds_2, grad_logits_if_2, grad_logits_if_3)), None)
@@ -138,14 +136,13 @@ def grad_and_hess(samples, logits, target, alpha, gamma, weight, mean_scale, gra
         holds_2 = target_i == 0.0
         either_argument = select(holds_1, -logits_i, logits_i)
         either_sigmoid = sigmoid(either_argument)
-        either_power = either_sigmoid * power(either_sigmoid, gamma)
-        either_power_2 = power(either_sigmoid, gamma)
+        either_power = power(either_sigmoid, gamma)
         either_sigmoid_2 = sigmoid(-either_argument)
         either_softplus = softplus(either_argument)
-        grad_logits_if_1 = -alpha * either_power - alpha * gamma * either_power_2 * either_sigmoid_2 * either_softplus
-        hess_logits_if_1 = alpha * either_power * either_sigmoid_2 + 2.0 * alpha * gamma * either_power * either_sigmoid_2 + alpha * gamma * either_power_2 * either_sigmoid_2 * either_softplus * either_sigmoid_2 + alpha * gamma * (gamma - 1.0) * either_power_2 * either_sigmoid_2 * either_softplus * either_sigmoid_2 - alpha * gamma * either_power * either_sigmoid_2 * either_softplus
-        grad_logits_if_2 = (1.0 - alpha) * either_power + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power_2 * either_softplus
-        hess_logits_if_2 = (1.0 - alpha) * either_sigmoid_2 * either_power + 2.0 * gamma * (1.0 - alpha) * either_sigmoid_2 * either_power + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power_2 * either_softplus * either_sigmoid_2 + gamma * (1.0 - alpha) * (gamma - 1.0) * either_sigmoid_2 * either_power_2 * either_softplus * either_sigmoid_2 - gamma * (1.0 - alpha) * either_sigmoid_2 * either_power * either_softplus
+        grad_logits_if_1 = -alpha * (either_power * either_sigmoid) - alpha * gamma * either_power * either_sigmoid_2 * either_softplus
+        hess_logits_if_1 = alpha * (either_power * either_sigmoid) * either_sigmoid_2 + 2.0 * alpha * gamma * (either_power * either_sigmoid) * either_sigmoid_2 + alpha * gamma * either_power * either_sigmoid_2 * either_softplus * either_sigmoid_2 + alpha * gamma * (gamma - 1.0) * either_power * either_sigmoid_2 * either_softplus * either_sigmoid_2 - alpha * gamma * (either_power * either_sigmoid) * either_sigmoid_2 * either_softplus
+        grad_logits_if_2 = (1.0 - alpha) * (either_power * either_sigmoid) + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power * either_softplus
+        hess_logits_if_2 = (1.0 - alpha) * either_sigmoid_2 * (either_power * either_sigmoid) + 2.0 * gamma * (1.0 - alpha) * either_sigmoid_2 * (either_power * either_sigmoid) + gamma * (1.0 - alpha) * either_sigmoid_2 * either_power * either_softplus * either_sigmoid_2 + gamma * (1.0 - alpha) * (gamma - 1.0) * either_sigmoid_2 * either_power * either_softplus * either_sigmoid_2 - gamma * (1.0 - alpha) * either_sigmoid_2 * (either_power * either_sigmoid) * either_softplus
         grad_logits_if_3 = nan
         hess_logits_if_3 = nan
         put(grad_logits, (sample,), factor * select(holds_1, grad_logits_if_1, select(holds_2, grad_logits_if_2, grad_logits_if_3)), None)
@@ -174,12 +171,11 @@ def hvp(samples, logits, target, alpha, gamma, vector_logits, weight, mean_scale
         either_sigmoid = sigmoid(-logits_i)
         either_sigmoid_2 = sigmoid(logits_i)
         either_argument = select(holds_1, either_sigmoid, either_sigmoid_2)
-        either_power = either_argument * power(either_argument, gamma)
-        either_power_2 = power(either_argument, gamma)
+        either_power = power(either_argument, gamma)
         either_argument_2 = select(holds_1, -logits_i, logits_i)
         either_softplus = softplus(either_argument_2)
-        hvp_logits_if_1 = alpha * vector_logits_i * either_power * either_sigmoid_2 + 2.0 * alpha * gamma * vector_logits_i * either_power * either_sigmoid_2 + alpha * gamma * vector_logits_i * either_power_2 * either_sigmoid_2 * either_softplus * either_sigmoid_2 + alpha * gamma * vector_logits_i * (gamma - 1.0) * either_power_2 * either_sigmoid_2 * either_softplus * either_sigmoid_2 - alpha * gamma * vector_logits_i * either_power * either_sigmoid_2 * either_softplus
-        hvp_logits_if_2 = vector_logits_i * (1.0 - alpha) * either_sigmoid * either_power + 2.0 * gamma * vector_logits_i * (1.0 - alpha) * either_sigmoid * either_power + gamma * vector_logits_i * (1.0 - alpha) * either_sigmoid * either_power_2 * either_softplus * either_sigmoid + gamma * vector_logits_i * (1.0 - alpha) * (gamma - 1.0) * either_sigmoid * either_power_2 * either_softplus * either_sigmoid - gamma * vector_logits_i * (1.0 - alpha) * either_sigmoid * either_power * either_softplus
+        hvp_logits_if_1 = alpha * vector_logits_i * (either_power * either_sigmoid) * either_sigmoid_2 + 2.0 * alpha * gamma * vector_logits_i * (either_power * either_sigmoid) * either_sigmoid_2 + alpha * gamma * vector_logits_i * either_power * either_sigmoid_2 * either_softplus * either_sigmoid_2 + alpha * gamma * vector_logits_i * (gamma - 1.0) * either_power * either_sigmoid_2 * either_softplus * either_sigmoid_2 - alpha * gamma * vector_logits_i * (either_power * either_sigmoid) * either_sigmoid_2 * either_softplus
+        hvp_logits_if_2 = vector_logits_i * (1.0 - alpha) * either_sigmoid * (either_power * either_sigmoid_2) + 2.0 * gamma * vector_logits_i * (1.0 - alpha) * either_sigmoid * (either_power * either_sigmoid_2) + gamma * vector_logits_i * (1.0 - alpha) * either_sigmoid * either_power * either_softplus * either_sigmoid + gamma * vector_logits_i * (1.0 - alpha) * (gamma - 1.0) * either_sigmoid * either_power * either_softplus * either_sigmoid - gamma * vector_logits_i * (1.0 - alpha) * either_sigmoid * (either_power * either_sigmoid_2) * either_softplus
         hvp_logits_if_3 = nan
         put(hvp_logits, (sample,), factor * select(holds_1, hvp_logits_if_1, select(holds_2, hvp_logits_if_2, hvp_logits_if_3)), None)
     refuse(refusal, refused)

@@ -151,9 +151,9 @@ def grad(samples, logits, label, gamma, weight, ignore_index, mean_scale, grad_l
             logits_k = load(logits, (sample, k), None)
             exp_logits = exp(shift(logits_k, max_logits))
             put_unless(grad_logits, (sample, k), factor * (exp_logits / combined * case + gamma / combined * exp_logits / combined * exp_logits_2 * case * over_expm1_difference), None, k == label_i)
-        combined_2 = gamma + 1.0
-        case_2 = power(select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp_logits_2 / combined), combined_2)
-        put(grad_logits, (sample, label_i), factor * (-case_2 - gamma / combined * exp_logits_2 * case_2 * over_expm1_difference), None)
+        case_2 = select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp_logits_2 / combined)
+        case_3 = case_2 * case
+        put(grad_logits, (sample, label_i), factor * (-case_3 - gamma / combined * exp_logits_2 * case_3 * over_expm1_difference), None)
         together()
     refuse(refusal, refused)
 
@@ -204,9 +204,9 @@ def value_and_grad(samples, logits, label, gamma, weight, ignore_index, mean_sca
         max_logits_ratio = wide(select(max_logits_at_own < 0, 0.0, exp(shift(max_logits_base, max_logits))))
         sum_exp_logits_others = sum_of(finish(sum_exp_logits_others, sum_exp_logits_others_carry) * max_logits_ratio + max_logits_was, team)
         shifted_logits = shift(logits_label, max_logits)
-        value = -(shifted_logits - log1p(sum_exp_logits_others)) * power(select(label_i == max_logits_at, sum_exp_logits_others / (sum_exp_logits_others + 1.0), 1.0 - exp(shifted_logits) / (sum_exp_logits_others + 1.0)), gamma)
+        case = power(select(label_i == max_logits_at, sum_exp_logits_others / (sum_exp_logits_others + 1.0), 1.0 - exp(shifted_logits) / (sum_exp_logits_others + 1.0)), gamma)
+        value = -(shifted_logits - log1p(sum_exp_logits_others)) * case
         combined = sum_exp_logits_others + 1.0
-        case = power(select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp(shifted_logits) / combined), gamma)
         exp_logits_2 = exp(shifted_logits)
         over_expm1_difference = over_expm1(shifted_logits - log1p(sum_exp_logits_others))
         together()
@@ -216,11 +216,11 @@ def value_and_grad(samples, logits, label, gamma, weight, ignore_index, mean_sca
             exp_logits = exp(shift(logits_k, max_logits))
             put_unless(grad_logits, (sample, k), factor * (exp_logits / combined * case + gamma / combined * exp_logits / combined * exp_logits_2 * case * over_expm1_difference), None, k == label_i)
         ratio = sum_exp_logits_others / combined
-        combined_2 = gamma + 1.0
         ratio_2 = -exp_logits_2 / combined
         difference = ratio_2 + 1.0
-        case_2 = power(select(label_i == max_logits_at, ratio, difference), combined_2)
-        put(grad_logits, (sample, label_i), factor * (-case_2 - gamma / combined * exp_logits_2 * case_2 * over_expm1_difference), None)
+        case_2 = select(label_i == max_logits_at, ratio, difference)
+        case_3 = case_2 * case
+        put(grad_logits, (sample, label_i), factor * (-case_3 - gamma / combined * exp_logits_2 * case_3 * over_expm1_difference), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -292,13 +292,10 @@ def grad_and_hess(samples, logits, label, gamma, weight, ignore_index, mean_scal
             exp_product = exp(2.0 * shifted_logits)
             case_3 = select(k == max_logits_at, ratio, 1.0 - exp_logits / combined)
             put_unless(hess_logits, (sample, k), factor * (2.0 * times0(gamma / combined * exp_product / combined * exp_logits_2 / combined, case_2) + exp_logits / combined * case * case_3 + gamma / combined * exp_logits / combined * exp_logits_2 * case * case_3 * over_expm1_difference + times0(gamma / combined * exp_product / combined * exp_product_2 / combined * difference / combined * over_expm1_difference, case_2) - gamma / combined * exp_product / combined * exp_logits_2 / combined * case * over_expm1_difference), None, k == label_i)
-        combined_2 = gamma + 1.0
-        case_4 = power(select(label_i == max_logits_at, ratio, 1.0 - exp_logits_2 / combined), combined_2)
-        put(grad_logits, (sample, label_i), factor * (-case_4 - gamma / combined * exp_logits_2 * case_4 * over_expm1_difference), None)
-        combined_3 = gamma + 2.0
-        ratio_2 = -exp_logits_2 / combined
-        difference_2 = ratio_2 + 1.0
-        put(hess_logits, (sample, label_i), factor * (exp_logits_2 / combined * case_4 + 2.0 / combined * gamma * exp_logits_2 * case_4 + gamma / combined * exp_product_2 / combined * case_4 * over_expm1_difference + gamma / combined * exp_product_2 / combined * difference * case_4 * over_expm1_difference - gamma / combined * exp_logits_2 * power(select(label_i == max_logits_at, ratio, difference_2), combined_3) * over_expm1_difference), None)
+        case_4 = select(label_i == max_logits_at, ratio, 1.0 - exp_logits_2 / combined)
+        case_5 = case_4 * case
+        put(grad_logits, (sample, label_i), factor * (-case_5 - gamma / combined * exp_logits_2 * case_5 * over_expm1_difference), None)
+        put(hess_logits, (sample, label_i), factor * (exp_logits_2 / combined * case_5 + 2.0 / combined * gamma * exp_logits_2 * case_5 + gamma / combined * exp_product_2 / combined * case_5 * over_expm1_difference + gamma / combined * exp_product_2 / combined * difference * case_5 * over_expm1_difference - gamma / combined * exp_logits_2 * (case * case_4 * case_4) * over_expm1_difference), None)
         together()
     refuse(refusal, refused)
 
@@ -363,9 +360,9 @@ def hvp(samples, logits, label, gamma, vector_logits, weight, ignore_index, mean
             difference_3 = ratio + (vector_logits_k - vector_logits_max_logits_at)
             put_unless(hvp_logits, (sample, k), factor * (exp_logits / combined * difference_3 * case_2 + gamma / combined * exp_logits / combined * exp_logits_2 * difference_3 * case_2 * over_expm1_difference + gamma / combined * exp_logits / combined * exp_logits_2 * difference_2 * case_2 * over_expm1_difference - times0(gamma / combined * exp_product / combined * exp_logits / combined * difference * difference_2 * over_expm1_difference, case) - 2.0 * times0(gamma / combined * exp_logits / combined * exp_logits_2 * difference_2, case)), None, k == label_i)
         ratio_2 = sum_exp_logits_others / combined
-        combined_2 = gamma + 1.0
         difference_4 = 1.0 - exp_logits_2 / combined
-        put(hvp_logits, (sample, label_i), factor * (exp_logits_2 / combined * difference_2 * case_2 + 2.0 / combined * gamma * exp_logits_2 * difference_2 * case_2 + gamma / combined * exp_product / combined * difference_2 * case_2 * over_expm1_difference + gamma / combined * exp_product / combined * difference * difference_2 * case_2 * over_expm1_difference - gamma / combined * exp_logits_2 * difference_2 * power(select(label_i == max_logits_at, ratio_2, difference_4), combined_2) * over_expm1_difference), None)
+        case_3 = select(label_i == max_logits_at, ratio_2, difference_4)
+        put(hvp_logits, (sample, label_i), factor * (exp_logits_2 / combined * difference_2 * case_2 + 2.0 / combined * gamma * exp_logits_2 * difference_2 * case_2 + gamma / combined * exp_product / combined * difference_2 * case_2 * over_expm1_difference + gamma / combined * exp_product / combined * difference * difference_2 * case_2 * over_expm1_difference - gamma / combined * exp_logits_2 * difference_2 * (case_2 * case_3) * over_expm1_difference), None)
         together()
     refuse(refusal, refused)
 
