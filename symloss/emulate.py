@@ -328,6 +328,7 @@ _EXACT: dict[str, Callable[..., Any]] = {
     **{name: getattr(np, name) for name in ("exp", "expm1", "log", "log1p", "sin", "cos", "tan")},
     **{name: getattr(np, name) for name in ("sinh", "cosh", "tanh", "logaddexp")},
     **{name: _one_by_one(getattr(math, name)) for name in ("erf", "erfc", "gamma", "lgamma")},
+    "exp_down": np.exp,
     "log1mexp": lambda x: np.where(x > -0.5, np.log(-np.expm1(x)), np.log1p(-np.exp(x))),
     "log_ratio": _log_ratio,
     "over_expm1": lambda x: np.where(x == 0, 1.0, np.where(x > 700, 0.0, x / np.expm1(x))),
@@ -374,7 +375,9 @@ def _meaning(name: str) -> Any:
         found = exact(*(np.asarray(x, kind).astype(DOUBLE) for x in args))
         if not any(map(_is_lanes, args)):
             return Number(found)
-        return found if kind == DOUBLE else _inexact(found, crc32(name.encode()), WIDE_NOISE.get(name))
+        if kind == DOUBLE:
+            return found
+        return _inexact(found, crc32(name.removesuffix("_down").encode()), WIDE_NOISE.get(name))
 
     return apply
 

@@ -36,7 +36,7 @@ from symloss.program import (
 )
 from symloss.roles import LabelIndex
 from symloss.scope import Names, Scope
-from symloss.separate import separated
+from symloss.separate import collected, separated
 from symloss.sharing import (
     canonical_key,
     depth_of,
@@ -80,6 +80,7 @@ class _Lowering:
             # Outputs in their order, and then what the products after them are made of.
             made.sort(key=lambda part: part.name in self.products.factors)
             self.targets = [_Target(*part) for part in made]
+        self.targets = [t._replace(expr=collected(t.expr, t.indices)) for t in self.targets]
         outputs = {target.name for target in self.targets} | set(self.products.before)
         self.names = Names(self.loss, outputs, {primitive(e): n for e, n in derivation.names.items()})
         self.scratch: dict[str, tuple[str, ...]] = {}
@@ -149,14 +150,16 @@ class _Lowering:
             updates += [(_Target(target.name, target.indices, hit), where) for hit, where in cases]
         exprs = [t.expr for t in dense] + [t.expr for t, _ in updates]
         self._prepare(scope, [*exprs, *(part for _, found in single for part in (found.own, found.place))])
+        numbers = [t for t in dense if not t.indices]
+        settled = dict.fromkeys(part for t in dense if t.indices for part in _settled(t.expr))
+        settled |= dict.fromkeys(part for t, _ in updates for part in _settled(t.expr))
+        once = [*(t.expr for t in numbers), *settled, *(found.own for _, found in single)]
+        scope.shared.update(occurrences(once))
         # Before a loop writes over what they are made of: an output may lie over an input.
-        scope.shared.update(occurrences([found.own for _, found in single]))
         stores = []
         for target, found in single:
             value = scope.look_up(found.own) or self._use_named(found.own, scope)
             stores.append(Store(target.name, (self._use(found.place, scope),), value))
-        numbers = [t for t in dense if not t.indices]
-        scope.shared.update(occurrences([t.expr for t in numbers]))
         for target in numbers:
             self._store(scope, target, ())
         groups: dict[tuple[str, ...], list[_Target]] = {}
@@ -185,7 +188,8 @@ class _Lowering:
             renamed.append(
                 (_Target(target.name, target.indices, substitute(target.expr, naming), unless), place)
             )
-        inner.shared.update(occurrences([target.expr for target, _ in renamed]))
+        if loops:
+            inner.shared.update(occurrences([target.expr for target, _ in renamed]))
         for target, place in renamed:
             self._store(inner, target, place)
         if loops:
@@ -420,6 +424,15 @@ def _raised(base: Expr, exponent: Expr) -> Expr:
 
 
 _OPS = {Sum: "sum", Product: "product", Max: "max", Min: "min", ArgMax: "max"}
+
+
+def _settled(expr: Expr) -> Iterator[Expr]:
+    """The largest parts of an expression that depend on no index, for which no loop is needed."""
+    if not free_in(expr):
+        yield expr
+    elif not isinstance(expr, Binder):
+        for arg in expr.args:
+            yield from _settled(arg)
 
 
 def _in_order(outputs: list[Output], entry: str) -> Iterator[Output]:

@@ -9,6 +9,8 @@ and then the sums over j are numbers that a row has once. The error is the one t
 made. That isn't so for a product of two such differences: sum_j (x[i] - x[j])^2 multiplied out is a small
 difference of large numbers, which no rounding of x explains. Such a sum, and one that can't be taken apart,
 is left as it is.
+
+What an entry is multiplied by in several terms is added up outside the loop: a b[i] + c b[i] = (a + c) b[i].
 """
 
 from __future__ import annotations
@@ -45,6 +47,27 @@ def separated(expr: Expr) -> Expr:
         return apart if not any(free_in(part) for part in _sums(apart)) else node
 
     return rewrite(expr, replace)
+
+
+def collected(expr: Expr, indices: Sequence[Index]) -> Expr:
+    """`expr` with terms that depend on these indices by the same factors put together.
+
+    What they cancel they did before, and numbers that a row has once are computed once.
+    """
+
+    def replace(node: Expr) -> Expr:
+        if not node.is_Add or not set(free_in(node)) <= set(indices):
+            return node
+        factors: dict[Expr, list[Expr]] = {}
+        for term in node.args:
+            parts = Mul.make_args(term)
+            varying = Mul(*(part for part in parts if free_in(part)))
+            factors.setdefault(varying, []).append(Mul(*(part for part in parts if not free_in(part))))
+        if all(len(alike) == 1 for varying, alike in factors.items() if varying != 1):
+            return node
+        return Add(*(Mul(varying, Add(*alike)) for varying, alike in factors.items()))
+
+    return rewrite(expr, replace) if indices else expr
 
 
 def _sums(expr: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from shipped import derived
 from sympy import Piecewise, Symbol, exp
 
 from symloss import atoms
@@ -15,6 +16,7 @@ from symloss.derive import derive
 from symloss.index import Entry, Index, Max, Size, Sum
 from symloss.printers.javascript import JavaScriptPrinter, curve, curve_functions
 from symloss.printers.scalar import FUNCTIONS
+from symloss.program import shift
 
 ROOT = Path(__file__).resolve().parent.parent
 X, K = Symbol("x", real=True), Index("k", "K")
@@ -33,6 +35,7 @@ FUNCTIONS_JS = (data_folder("templates") / "docs/static/functions.js").read_text
         (ROW, "p.row[at[0]]"),
         (atoms.sigmoid(X), "sigmoid(p.x)"),
         (abs(X), "abs(p.x)"),
+        (exp(shift(X, 2 * X)), "exp(shift(p.x, 2.0 * p.x))"),
     ],
 )
 def test_an_expression_is_printed(expr, text):
@@ -55,7 +58,7 @@ def test_a_loop_is_computed_once_where_it_can_be():
 
 @pytest.mark.parametrize("name", [loss.name for loss in Catalog().load()[0]])
 def test_what_a_curve_calls_is_there(name):
-    derivation = derive(Catalog().loss(name))
+    derivation = derived(name)
     functions, used = curve_functions(derivation)
     assert set(functions) == {"value", "grad", "hess"}
     exported = set(re.findall(r"\w+", FUNCTIONS_JS[FUNCTIONS_JS.rindex("return {") :]))

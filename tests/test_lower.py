@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import numpy as np
 import pytest
-from sympy import Abs, Eq, Ne, Piecewise, Pow, Symbol, exp, log
+from shipped import lowered
+from sympy import Abs, Eq, Ne, Piecewise, Pow, Symbol, exp, log, preorder_traversal
 
 import symloss
 from symloss.catalog import standard
-from symloss.derive import Derivation, derive
+from symloss.derive import derive
 from symloss.index import Binder, Entry, Index, is_count, walk
 from symloss.lower import lower
 from symloss.program import (
@@ -43,16 +43,6 @@ from symloss.spec import (
 )
 
 LOSSES = sorted(standard().names())
-
-
-@cache
-def derivation(name: str) -> Derivation:
-    return derive(standard().loss(name))
-
-
-@cache
-def program(name: str, entry: str) -> Program:
-    return lower(derivation(name), entry)
 
 
 def of(spec, entry: str = "value") -> Program:
@@ -92,7 +82,7 @@ ALL = [(name, entry) for name in LOSSES for entry in ENTRIES]
 @pytest.mark.parametrize(("name", "entry"), ALL)
 def test_names_are_set_before_they_are_used(name, entry):
     """In the order of the statements, and only inside the loop or branch where they are set."""
-    found = program(name, entry)
+    found = lowered(name, entry)
     given = set(found.loss.dims) | {p.name for p in found.loss.parameters}
 
     def check(body: tuple[Statement, ...], known: set[str]) -> None:
@@ -132,7 +122,7 @@ def test_names_are_set_before_they_are_used(name, entry):
 
 @pytest.mark.parametrize(("name", "entry"), ALL)
 def test_every_output_is_stored_and_every_array_is_filled(name, entry):
-    found = program(name, entry)
+    found = lowered(name, entry)
     predictions = [p.name for p in found.loss.predictions]
     assert list(found.outputs) == [
         f"{kind}_{p}" for kind in ENTRIES[entry] if kind != "value" for p in predictions
@@ -149,7 +139,7 @@ def test_every_output_is_stored_and_every_array_is_filled(name, entry):
 @pytest.mark.parametrize(("name", "entry"), ALL)
 def test_a_name_means_one_thing(name, entry):
     """In one scope it is set once; where another loop sets it again, to the same."""
-    found, meaning = program(name, entry), {}
+    found, meaning = lowered(name, entry), {}
 
     def check(body: tuple[Statement, ...]) -> None:
         own = [s.name.name for s in body if isinstance(s, (Assign, Load))]
@@ -190,7 +180,7 @@ def test_a_name_means_one_thing(name, entry):
     ],
 )
 def test_passes_over_a_row(name, entry, reductions):
-    assert count(program(name, entry), Reduce) == reductions
+    assert count(lowered(name, entry), Reduce) == reductions
 
 
 @pytest.mark.parametrize("entry", ["value", "value_and_grad", "grad_and_hess"])
@@ -198,7 +188,7 @@ def test_passes_over_a_row(name, entry, reductions):
     "name", ["softmax_cross_entropy", "softmax_focal", "kl_divergence", "l2_norm", "huber"]
 )
 def test_an_element_is_stored_once(name, entry):
-    found = program(name, entry)
+    found = lowered(name, entry)
     loops = [s for s, _ in statements(found.body) if isinstance(s, Loop)]
     assert len(loops) <= 1  # gradient and curvature share their loop
     if loops:
@@ -223,7 +213,7 @@ def test_reductions_that_do_not_need_each_other_share_a_loop():
 @pytest.mark.parametrize(("name", "entry"), ALL)
 def test_what_does_not_depend_on_the_index_is_outside_the_loop(name, entry):
     """Every function, power or sum in a loop has something in it that the loop sets."""
-    for statement, _ in statements(program(name, entry).body):
+    for statement, _ in statements(lowered(name, entry).body):
         if not isinstance(statement, (Loop, Reduce)):
             continue
         own = {index.name for index in statement.loops}
@@ -252,6 +242,21 @@ def repeats(x: Prediction, y: Target):
     return log(1 + exp(r) ** 2) * (x - y) ** 2 + (x - y) ** 4
 
 
+@loss
+def shares(x: Prediction["K"], y: Target):
+    k = index("K")
+    total = Sum(x[k] ** 2, k) + 1
+    return exp(-y / total) * log(total)
+
+
+@pytest.mark.parametrize("entry", ["grad", "value_and_grad", "grad_and_hess", "hvp"])
+def test_what_occurs_twice_in_front_of_a_loop_is_computed_once(entry):
+    found = of(shares, entry)
+    values = [s.value for s in found.body if isinstance(s, Assign)]
+    calls = [part for value in values for part in preorder_traversal(value) if part.is_Function]
+    assert calls and len(calls) == len(set(calls))
+
+
 def test_what_occurs_twice_has_a_name_the_authors():
     found = of(repeats, "grad_and_hess")
     named = {s.name.name: s.value for s, _ in statements(found.body) if isinstance(s, Assign)}
@@ -262,7 +267,7 @@ def test_what_occurs_twice_has_a_name_the_authors():
 
 
 def test_branches_are_shared_by_value_and_gradient():
-    found = program("huber", "value_and_grad")
+    found = lowered("huber", "value_and_grad")
     (branch,) = [s for s in found.body if isinstance(s, If)]
     assert len(branch.branches) == 2
     for _, body in branch.branches:
@@ -272,7 +277,7 @@ def test_branches_are_shared_by_value_and_gradient():
 
 def test_inputs_are_read_in_front_of_the_branches():
     for entry in ENTRIES:
-        found = program("binary_focal", entry)
+        found = lowered("binary_focal", entry)
         inside = [
             s for top in found.body if isinstance(top, If) for _, b in top.branches for s, _ in statements(b)
         ]
@@ -283,9 +288,9 @@ def test_inputs_are_read_in_front_of_the_branches():
 
 
 def test_gram_matrices_are_kept():
-    found = program("gram_style", "grad")
+    found = lowered("gram_style", "grad")
     assert sorted(found.scratch.values()) == [("C", "C"), ("C", "C")]
-    assert program("gram_style", "value").scratch == {}
+    assert lowered("gram_style", "value").scratch == {}
     keeps = [(s, around) for s, around in statements(found.body) if isinstance(s, Keep)]
     assert all(len(around) == 2 for _, around in keeps)
     # no product of three loops over C, C and the pixels lies in the loop that stores: 2 (C C P) + C P C in all
@@ -295,7 +300,7 @@ def test_gram_matrices_are_kept():
 
 @pytest.mark.parametrize("name", [n for n in LOSSES if n not in ("gram_style", "perceptual")])
 def test_no_scratch_array_where_none_is_needed(name):
-    assert all(program(name, entry).scratch == {} for entry in ENTRIES)
+    assert all(lowered(name, entry).scratch == {} for entry in ENTRIES)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +316,7 @@ def test_no_scratch_array_where_none_is_needed(name):
     ],
 )
 def test_sparse_outputs(name, entry, sparse):
-    found = program(name, entry)
+    found = lowered(name, entry)
     assert found.sparse == sparse
     for statement, around in statements(found.body):
         if isinstance(statement, Store) and statement.output in sparse:
@@ -319,7 +324,7 @@ def test_sparse_outputs(name, entry, sparse):
 
 
 def test_an_update_of_one_entry_leaves_that_entry_out_of_the_loop():
-    found = program("softmax_cross_entropy", "grad")
+    found = lowered("softmax_cross_entropy", "grad")
     loop, update = [s for s, _ in statements(found.body) if isinstance(s, Store)]
     assert loop.unless is not None and update.unless is None
     (place,) = update.indices
@@ -342,7 +347,7 @@ def test_two_labels_make_two_updates():
 
 
 def test_the_position_of_the_maximum_comes_with_the_maximum():
-    found = program("softmax_cross_entropy", "value")
+    found = lowered("softmax_cross_entropy", "value")
     first, second = [s for s, _ in statements(found.body) if isinstance(s, Reduce)]
     (largest,) = first.accumulators
     assert isinstance(largest, Accumulator) and largest.op == "max" and largest.place is not None
@@ -353,7 +358,7 @@ def test_the_position_of_the_maximum_comes_with_the_maximum():
 @pytest.mark.parametrize("name", ["softmax_focal", "gram_style", "contrastive", "standardized_mse"])
 def test_lowering_again_gives_the_same(name):
     again = lower(derive(standard().loss(name)), "grad_and_hess")
-    assert str(again.body) == str(program(name, "grad_and_hess").body)
+    assert str(again.body) == str(lowered(name, "grad_and_hess").body)
 
 
 def test_names_of_indices_do_not_meet_inputs():

@@ -199,6 +199,15 @@ def test_a_million_numbers(name, reference, low, high):
     assert errors[worst] <= 1.5, f"{name}({points[worst]!r}): {errors[worst]:.3g} ulp"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_down_has_the_bits_of_exp(dtype):
+    draw = np.random.default_rng(13)
+    lowest = -120.0 if dtype is np.float32 else -800.0
+    edges = [0.0, -0.0, -1e-45, -87.3, -88.0, -103.9, -104.0, -105.5, -708.4, -745.1, -745.2, -1e30, -INF, NAN]
+    x = np.concatenate([draw.uniform(lowest, 0, 500_000), -(2.0 ** draw.uniform(-40, 10, 100_000)), edges]).astype(dtype)
+    np.testing.assert_array_equal(on_lanes("exp_down", x), on_lanes("exp", x))
+
+
 def test_digamma_is_relatively_exact_at_its_root():
     compute, place = function("digamma"), to_ordinal(ROOT, "float64")
     near = [float(from_ordinal(place + step, "float64")) for step in (-1000, -3, -2, -1, 0, 1, 2, 3, 1000)]
@@ -651,7 +660,7 @@ def test_samples_are_added_with_compensation_but_for_float32_inputs():
 
 def test_every_public_function_is_tested():
     tested = {case[0] for case in ONE_NUMBER} | {case[0] for case in EDGES} | {
-        "add", "finish", "ratio0_over", "tally", "wide_sigmoid", "wide_softplus",
+        "add", "exp_down", "finish", "ratio0_over", "tally", "wide_sigmoid", "wide_softplus",
     }  # fmt: skip
     constants = {"empty", "float64", "inf", "nan", "kernel"}
     assert set(functions.__all__) - constants - tested == set()

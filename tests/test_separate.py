@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from floats import in_floats
+from shipped import lowered
 from sympy import Abs, Eq, Piecewise, Symbol, exp
 
 from symloss import atoms
 from symloss.catalog import standard
-from symloss.derive import derive
 from symloss.index import Entry, Index, Sum
-from symloss.lower import lower
 from symloss.program import If, Loop, Reduce, scaled
-from symloss.separate import separated
+from symloss.separate import collected, separated
 from symloss.sharing import free_in
 
 x, y, c = Symbol("x", real=True), Symbol("y", real=True), Symbol("c", real=True)
@@ -63,6 +62,26 @@ def test_what_mixes_both_indices_stays_whole(expr):
     assert separated(expr) == expr
 
 
+def test_terms_with_the_same_factors_of_an_index_are_put_together():
+    once = Sum(at(y, j), j)
+    expr = c * at(x, i) / once - 2 * at(x, i) * once + at(y, i) + 3
+    found = collected(expr, (i,))
+    assert found == at(x, i) * (c / once - 2 * once) + at(y, i) + 3
+    assert collected(exp(expr), (i,)) == exp(found)
+    for place in range(4):
+        assert in_floats(found, POINT, {i: place}) == pytest.approx(in_floats(expr, POINT, {i: place}), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [at(x, i) * c + at(y, i) * c, at(x, i) * (1 - at(x, i)), c * at(x, i) + c + 1, Sum(at(x, j) * c + at(x, j), j)],
+    ids=range(4),
+)
+def test_other_terms_stay_as_they_are(expr):
+    assert collected(expr, (i,)) == expr
+    assert collected(expr, ()) == expr
+
+
 def test_a_sum_without_a_free_index_is_left_alone():
     expr = Sum(at(x, j) * (at(y, j) - 1), j)
     assert separated(expr) == expr
@@ -84,7 +103,6 @@ def nested(statements, around=()):
 @pytest.mark.parametrize("entry", ["value", "grad", "value_and_grad", "hvp"])
 @pytest.mark.parametrize("name", [n for n in sorted(standard().names()) if len(standard().loss(n).dims) == 1])
 def test_rows_of_one_dimension_take_time_in_proportion_to_their_length(name, entry):
-    program = lower(derive(standard().loss(name)), entry)
-    found = list(nested(program.body))
+    found = list(nested(lowered(name, entry).body))
     assert found or name == "sparse_cross_entropy"  # which reads one entry of a row
     assert [dims for dims in found if len(dims) > len(set(dims))] == []

@@ -22,8 +22,8 @@ from ._lanes import (
 from ._numba import AVX512, FMA, LANES, intrinsic, ir, operation, overload, signature, types
 
 __all__ = [
-    "add", "by_precision", "exponent_of", "in_float64", "lanewise", "like", "narrow", "per_precision", "polynomial",
-    "power_of_two", "precise", "scale2", "split2", "split_normal", "tally", "whole_ratio", "widened",
+    "add", "by_precision", "by_sign", "exponent_of", "in_float64", "lanewise", "like", "narrow", "per_precision", "polynomial",
+    "power_of_two", "precise", "scale2", "scale2_down", "split2", "split_normal", "tally", "whole_ratio", "widened",
 ]
 
 def per_precision(single, double):
@@ -76,6 +76,13 @@ def _layout(kind):
     return (vector(item) if isinstance(kind, Lanes) else item), fraction, bias
 
 
+def _scaled(builder, x, k):
+    """`scale2` of lanes by an instruction of AVX-512."""
+    letters, width = ("ps", 16) if x.type.element == F32 else ("pd", 8)
+    name = f"llvm.x86.avx512.mask.scalef.{letters}.512"
+    return by_register(builder, name, [x, k], lambda v: [ir.Constant(v, ir.Undefined), ir.IntType(width)(-1), I32(4)])
+
+
 @intrinsic
 def scale2(typingctx, x, k):
     """x 2^k for a whole number k of at most 2044 in size (252 of float32), which may lie beyond the exponents there are.
@@ -89,13 +96,7 @@ def scale2(typingctx, x, k):
         x, k = args
         bits, fraction, bias = _layout(kind)
         if AVX512 and isinstance(kind, Lanes):
-            letters, width = ("ps", 16) if kind == SINGLE else ("pd", 8)
-            return by_register(
-                builder,
-                f"llvm.x86.avx512.mask.scalef.{letters}.512",
-                [x, k],
-                lambda v: [ir.Constant(v, ir.Undefined), ir.IntType(width)(-1), I32(4)],
-            )
+            return _scaled(builder, x, k)
         # Few processors convert lanes of float64 to whole numbers: this sum has k in its last bits, and twice the bias of
         # the exponent. In two steps, since 2^k need not be a float; what is shifted to the exponent of each is half.
         whole = builder.bitcast(builder.fadd(k, constant(x.type, 1.5 * 2.0**fraction + 2 * bias)), bits)
@@ -103,6 +104,24 @@ def scale2(typingctx, x, k):
         for part in (half, builder.sub(whole, half)):
             x = builder.fmul(x, builder.bitcast(builder.shl(part, constant(bits, fraction)), x.type))
         return x
+
+    return signature(kind, kind, kind), emit
+
+
+@intrinsic
+def scale2_down(typingctx, x, k):
+    """`scale2` for a k that isn't above 0: by 2^(k + s), which is exact, and by 2^-s, in fewer instructions."""
+    kind = joined(x) or number(k)
+
+    def emit(context, builder, sig, args):
+        x, k = args
+        bits, fraction, bias = _layout(kind)
+        if AVX512 and isinstance(kind, Lanes):
+            return _scaled(builder, x, k)
+        up = 100 if kind == SINGLE else 600
+        whole = builder.bitcast(builder.fadd(k, constant(x.type, 1.5 * 2.0**fraction + bias + up)), bits)
+        power = builder.bitcast(builder.shl(whole, constant(bits, fraction)), x.type)
+        return builder.fmul(builder.fmul(x, power), constant(x.type, 2.0**-up))
 
     return signature(kind, kind, kind), emit
 
@@ -219,6 +238,23 @@ def power_of_two(typingctx, k):
         return builder.bitcast(builder.shl(builder.bitcast(whole, bits), constant(bits, fraction)), args[0].type)
 
     return signature(kind, kind), emit
+
+
+@intrinsic
+def by_sign(typingctx, x, negative, positive):
+    """`negative` where the sign bit of x is set, which that of -0 is, `positive` elsewhere.
+
+    A comparison with 0 takes an instruction more, and for numbers that were float32 some more still: LLVM compares those
+    and widens what it finds.
+    """
+    kind = number(x)
+
+    def emit(context, builder, sig, args):
+        x, negative, positive = args
+        bits, _, _ = _layout(kind)
+        return builder.select(builder.icmp_signed("<", builder.bitcast(x, bits), constant(bits, 0)), negative, positive)
+
+    return signature(kind, kind, kind, kind), emit
 
 
 def _split(doc, normal):

@@ -34,6 +34,8 @@ class JavaScriptPrinter(ScalarPrinter):
     A loop that doesn't depend on the index of a loop around it is computed once: `loops` has its text.
     """
 
+    exp_of_shift = "exp"
+
     def __init__(self, indices: tuple[Index, ...] = ()) -> None:
         super().__init__(self._entry)
         self.loops: dict[str, str] = {}

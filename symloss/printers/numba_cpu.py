@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from textwrap import wrap
 from typing import Any
@@ -14,9 +14,9 @@ from symloss.derive import Derivation
 from symloss.emit import render
 from symloss.flat import is_flat
 from symloss.lower import lower
-from symloss.precision import Arithmetic
+from symloss.precision import DOUBLE_ARITHMETIC, Arithmetic
 from symloss.printers.lanes import RUNTIME, Body
-from symloss.printers.scalar import is_costly
+from symloss.printers.scalar import is_call, is_costly, widens
 from symloss.printers.text import text
 from symloss.program import ENTRIES, Matrix, Program
 from symloss.roles import Input, Loss
@@ -50,7 +50,10 @@ def module(
         narrow: [lower(derivation, entry, products=not narrow) for entry in ENTRIES] for narrow in schedules
     }
     flat = bool(loss.dims) and all(map(is_flat, programs[True]))
-    is_quick = not any(map(_is_slow, chain.from_iterable(programs.values())))
+    everything = list(chain.from_iterable(programs.values()))
+    is_quick = not any(map(_is_slow, everything))
+    if any(map(_has_wide_forms, everything)):
+        chosen = {entry: DOUBLE_ARITHMETIC if each.wide_ends else each for entry, each in chosen.items()}
     kernels: list[dict[str, Any]] = []
     streams: list[str] = []
     used: set[str] = {"kernel"}
@@ -82,8 +85,21 @@ def module(
 
 def _is_slow(program: Program) -> bool:
     """Whether numbers take more than a few operations of arithmetic: functions, or matrix products."""
-    parts = (part for expr in expressions(program.body) for part in preorder_traversal(expr))
-    return bool(program.before or program.after) or any(map(is_costly, parts))
+    return bool(program.before or program.after) or any(map(is_costly, _parts(program)))
+
+
+def _has_wide_forms(program: Program) -> bool:
+    """Whether there are functions of float32 lanes with results in float64.
+
+    Those of float64 lanes that are as exact as float32 results need take fewer instructions: no tests are
+    widened, and one function takes what another has computed.
+    """
+    return any(is_call(part) and widens(part) for part in _parts(program))
+
+
+def _parts(program: Program) -> Iterator[Any]:
+    """Everything that a kernel computes, and what that is made of."""
+    return (part for expr in expressions(program.body) for part in preorder_traversal(expr))
 
 
 def formula_lines(loss: Loss) -> str:

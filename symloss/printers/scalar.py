@@ -57,6 +57,9 @@ ATOM, POWER, PRODUCT, SUM, TEST = range(5)  # how tightly a piece of text holds 
 class ScalarPrinter:
     """Prints expressions; remembers the functions and constants that it used, for the imports."""
 
+    #: e^x of an x that isn't above 0, as what a maximum is taken off isn't.
+    exp_of_shift = "exp_down"
+
     def __init__(self, element: Callable[[Entry], str] | None = None) -> None:
         self.used: set[str] = set()
         self._element = element or self._indexed
@@ -284,6 +287,8 @@ class ScalarPrinter:
             name = f"besseli{int(expr.args[0])}"
             self.used.add(name)
             return f"{name}({self.text(expr.args[1])})"
+        elif isinstance(expr, sympy.exp) and isinstance(expr.args[0], shift):
+            name = self.exp_of_shift
         elif type(expr) in FUNCTIONS:
             name = FUNCTIONS[type(expr)]
         elif isinstance(expr, (sympy.Max, sympy.Min)):

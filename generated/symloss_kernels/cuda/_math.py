@@ -40,6 +40,7 @@ from ._elementary import (
     cos,
     exp,
     exp_above,
+    exp_down,
     exp_parts,
     expm1,
     expm1_parts,
@@ -73,6 +74,7 @@ from ._primitives import (
 from ._primitives import (
     add,
     by_precision,
+    by_sign,
     exponent_of,
     in_float64,
     like,
@@ -82,6 +84,7 @@ from ._primitives import (
     power_of_two,
     precise,
     scale2,
+    scale2_down,
     split2,
     split_normal,
     tally,
@@ -111,7 +114,7 @@ from ._special import (
 __all__ = [
     "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "besseli0", "besseli1", "besseli2",
     "besseli_ratio", "besseli_ratio_slope", "bose", "boxcox1p", "boxcox1p_square", "cos", "cosh", "digamma",
-    "empty", "entropy_gap", "erf", "erfc", "erfc_hazard", "erfc_hazard_slope", "exp", "expm1",
+    "empty", "entropy_gap", "erf", "erfc", "erfc_hazard", "erfc_hazard_slope", "exp", "exp_down", "expm1",
     "expm1_minus_x", "finish", "float64", "gamma", "hypot1", "hypot1m1", "inf", "kernel", "larger", "lgamma",
     "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
     "log_ratio", "logaddexp", "logcosh", "nan", "over_expm1", "power", "ratio0", "ratio0_over", "scale_of", "sech2",
@@ -196,7 +199,7 @@ def exp_below(x):
     """e^-|x| as a sum of two; the first is e^-|x| rounded."""
     p, q, k = exp_below_parts(x, LOWEST(x))
     high = p + q
-    return scale2(high, k), scale2((p - high) + q, k)
+    return scale2_down(high, k), scale2_down((p - high) + q, k)
 
 
 @function
@@ -214,14 +217,13 @@ def sigmoid_exact(x):
     e, rest = exp_below(x)
     high = 1.0 + e
     low = (e - (high - 1.0)) + rest
-    right = x >= 0.0
-    return quotient(select(right, 1.0, e), select(right, 0.0, rest), high, low)
+    return quotient(by_sign(x, e, 1.0), by_sign(x, rest, 0.0), high, low)
 
 
 def sigmoid_loose(x):
     """1 / (1 + e^-x)."""
-    e = exp(-abs(x))
-    return select(x >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
+    e = exp_down(-abs(x))
+    return by_sign(x, e, 1.0) * (1.0 / (1.0 + e))
 
 
 sigmoid = by_precision(sigmoid_exact, sigmoid_exact, sigmoid_loose)
@@ -250,9 +252,9 @@ def softplus_exact(x):
 
 def softplus_loose(x):
     """log(1 + e^x)."""
-    e = exp(-abs(x))
+    e = exp_down(-abs(x))
     s = e / (2.0 + e)
-    return fma(s, atanh_far_loose_whole(s * s), select(x > 0.0, x, 0.0))
+    return fma(s, atanh_far_loose_whole(s * s), by_sign(x, 0.0, x))
 
 
 softplus = by_precision(softplus_exact, softplus_exact, softplus_loose)

@@ -101,7 +101,10 @@ def without(typingctx, place, one, value, other):
         def in_own(context, builder, sig, args):
             place, one, value, other = args
             place, one = (_as_wide_as(builder, number, kind) for number in (splat(builder, place), one))
-            return builder.select(builder.icmp_signed("==", place, one), other, value)
+            # Of bits, or LLVM would widen float32 lanes first, if they are widened later, and the test with them.
+            value, other = (builder.bitcast(lanes, one.type) for lanes in (value, other))
+            chosen = builder.select(builder.icmp_signed("==", place, one), other, value)
+            return builder.bitcast(chosen, context.get_value_type(kind))
 
         return signature(kind, types.int64, one, kind, kind), in_own
     if not (isinstance(place, Run) and isinstance(kind, Lanes)):

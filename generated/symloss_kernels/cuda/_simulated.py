@@ -18,10 +18,10 @@ import numpy as np
 from ._numba import FMA, LANES, absent, function, kernel, plain, scalar
 
 __all__ = [
-    "FMA", "add", "add_to", "any_lane", "blank", "by_precision", "copysign", "exponent_of", "flat", "floor", "fma", "function",
+    "FMA", "add", "add_to", "any_lane", "blank", "by_precision", "by_sign", "copysign", "exponent_of", "flat", "floor", "fma", "function",
     "in_float64", "kernel", "label_at", "lanes_max", "lanes_min", "lanes_product", "lanes_sum", "lanewise", "like", "load",
     "load_wide", "narrow", "occupied", "only", "opposite", "per_precision", "polynomial", "power_of_two", "precise",
-    "put", "put_unless", "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "select", "split2", "split_normal",
+    "put", "put_unless", "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "scale2_down", "select", "split2", "split_normal",
     "sqrt", "tally", "where_found", "whole_ratio", "wide", "widened", "within", "without",
 ]
 
@@ -235,6 +235,9 @@ def scale2(x, k):
     return np.ldexp(x, np.clip(np.nan_to_num(k), -4000, 4000).astype(np.int32))
 
 
+scale2_down = scale2
+
+
 @_numbers
 def exponent_of(x):
     """The k of 2^k <= |x| < 2^(k + 1)."""
@@ -244,6 +247,11 @@ def exponent_of(x):
 def power_of_two(k):
     """2^k for a whole number k."""
     return scale2(like(1.0, k), k)
+
+
+def by_sign(x, negative, positive):
+    """`negative` where the sign bit of x is set, `positive` elsewhere."""
+    return select(copysign(1.0, x) < 0.0, negative, positive)
 
 
 def split2(x):
