@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sympy
 from blocks import CJK, poor_chinese
+from shipped import derived
 
 import symloss.derive
 from symloss import atoms, roles
 from symloss.catalog import Catalog
-from symloss.derive import derive
 from symloss.printers.chinese import PATTERNS, TEXTS, chinese
 from symloss.printers.prose import FAMILIES
 from symloss.rules import GUARD, LIFT, STABILISE
@@ -36,7 +36,7 @@ SAYING = {
 
 @cache
 def derivations():
-    return [derive(loss) for loss in Catalog().load()[0]]
+    return [derived(loss.name) for loss in Catalog().load()[0]]
 
 
 def words(node: ast.expr) -> str | None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 from mpmath import mp, mpf
+from shipped import derived
 from sympy import Eq, Expr, FiniteSet, Interval, Piecewise, S, Symbol, exp, log
 
 from symloss import atoms as a
 from symloss.catalog import load_text, standard, trace
-from symloss.derive import Derivation, derive
+from symloss.derive import derive
 from symloss.index import Delta, Entry, Index, rewrite, walk
 from symloss.matching import Shape
 from symloss.oracle import Oracle, evaluate_expr
@@ -21,11 +21,6 @@ from symloss.spec import Label, Max, NonNegative, Prediction, Sum, Target, index
 
 LOSSES = sorted(standard().names())
 SIZES = {"C": 2, "H": 2, "W": 2, "K": 3, "D": 3, "M": 2}
-
-
-@cache
-def derived(name: str) -> Derivation:
-    return derive(standard().loss(name))
 
 
 def point(name: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:

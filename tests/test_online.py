@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from shipped import lowered
 
-from symloss.catalog import standard
-from symloss.derive import derive
-from symloss.lower import lower
 from symloss.online import Online, online
 from symloss.program import Reduce
 
 
 def loops(name: str, entry: str) -> tuple[list[Reduce], list[Online]]:
     """The reductions of a program, and the joined ones among them."""
-    statements = online(lower(derive(standard().loss(name)), entry).body)
+    statements = online(lowered(name, entry).body)
     reductions = [statement for statement in statements if isinstance(statement, Reduce)]
     return reductions, [statement for statement in reductions if isinstance(statement, Online)]
 
@@ -37,5 +35,5 @@ def test_sums_that_need_the_maximums_place_wait_for_it():
 @pytest.mark.parametrize("name", ["min_max_mse", "l2_norm", "kl_divergence", "gram_style"])
 def test_other_loops_stay_apart(name):
     for entry in ("value", "grad_and_hess"):
-        program = lower(derive(standard().loss(name)), entry)
+        program = lowered(name, entry)
         assert tuple(online(program.body)) == program.body

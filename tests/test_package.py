@@ -121,27 +121,21 @@ NAMES = ("huber", "softmax_focal", "l2_normalized_mse")
 
 
 def test_generation_does_not_depend_on_the_hash_seed(tmp_path):
-    made = []
-    for seed in ("0", "4242"):
-        out = tmp_path / seed / "symloss_kernels"
-        code = (
-            "from pathlib import Path; from symloss.catalog import Catalog\n"
-            "from symloss.pipeline import Options, generate\n"
-            f"generate(Catalog(), Path({str(out)!r}), Options(only={NAMES}))\n"
-        )
-        run(code, PYTHONHASHSEED=seed)
-        made.append(
-            {
-                path.relative_to(tmp_path / seed).as_posix(): path.read_bytes()
-                for path in sorted((tmp_path / seed).rglob("*"))
-                if path.is_file() and ".symloss_cache" not in path.parts
-            }
-        )
-    assert made[0].keys() == made[1].keys()
-    assert [path for path in made[0] if made[0][path] != made[1][path]] == []
-    for name in NAMES:
-        for path in (f"symloss_kernels/cpu/{name}.py", f"docs/en/losses/{name}.md", f"docs/zh/losses/{name}.md"):
-            assert made[0][path] == (ROOT / "generated" / path).read_bytes(), f"{path} is stale"
+    """What a seed of its own gives is what was committed, with another."""
+    out = tmp_path / "symloss_kernels"
+    code = (
+        "from pathlib import Path; from symloss.catalog import Catalog\n"
+        "from symloss.pipeline import Options, generate\n"
+        f"generate(Catalog(), Path({str(out)!r}), Options(only={NAMES}))\n"
+    )
+    run(code, PYTHONHASHSEED="4242")
+    made = [path for name in NAMES for path in tmp_path.rglob(f"{name}.*") if ".symloss_cache" not in path.parts]
+    assert {path.relative_to(tmp_path).parts[:2] for path in made} >= {
+        ("symloss_kernels", "cpu"), ("symloss_kernels", "cuda"), ("docs", "en"), ("docs", "zh"), ("docs", "curves"),
+    }  # fmt: skip
+    for path in made:
+        committed = ROOT / "generated" / path.relative_to(tmp_path)
+        assert path.read_bytes() == committed.read_bytes(), f"{committed} is stale"
 
 
 def test_compile_gives_what_the_package_has(tmp_path):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+from shipped import derived
 from sympy import Integer, oo
 
 from symloss.catalog import Catalog
-from symloss.derive import derive
 from symloss.printers.formulas import Formulas
 from symloss.printers.language import CHINESE, ENGLISH, LANGUAGES
 from symloss.printers.properties import MARKS, marks, property_rows, usual_traits
@@ -20,7 +20,7 @@ FORMULAS = Formulas(HUBER)
 
 @cache
 def marked(name: str) -> list[str]:
-    derivation = derive(Catalog().loss(name))
+    derivation = derived(name)
     return marks(derivation.loss, usual_traits(derivation, traits(derivation)))
 
 
@@ -82,7 +82,7 @@ def test_every_trait_has_a_name(language):
 
 @pytest.mark.parametrize("name", [loss.name for loss in Catalog().load()[0]])
 def test_every_row_of_a_shipped_loss_can_be_said_in_both_languages(name):
-    derivation = derive(Catalog().loss(name))
+    derivation = derived(name)
     found, formulas = traits(derivation), Formulas(derivation.loss)
     for language in LANGUAGES:
         rows = property_rows(found, formulas, language)
