@@ -152,9 +152,10 @@ class Program:
     """One entry point of a loss: `entry` is value, grad, value_and_grad, grad_and_hess or hvp.
 
     `scratch` maps the names of scratch arrays to their dimensions. `outputs` names what is stored besides
-    the value, in order; `sparse` names those of which only some entries are, and always by addition. Products
-    in `before` are computed from inputs and read by the body, as arrays called `into`; those in `after` are
-    computed from `factors`, matrices that the body writes (with their dimensions), and make outputs.
+    the value, in order; `sparse` names those of which only some entries are, and the others are zero.
+    Products in `before` are computed from inputs and read by the body, as arrays called `into`; those in
+    `after` are computed from `factors`, matrices that the body writes (with their dimensions), and make
+    outputs.
     """
 
     loss: Loss

@@ -85,6 +85,29 @@ def stored(statements: Iterable[Statement]) -> Iterator[str]:
     return (statement.output for statement in nested(statements) if isinstance(statement, Store))
 
 
+def stored_once(statements: Iterable[Statement]) -> set[str]:
+    """The outputs of which no entry is written a second time for one sample."""
+    found: dict[str, list[bool]] = {}
+    for loops, store in _stores(statements, ()):
+        found.setdefault(store.output, []).append(all(loop in store.indices for loop in loops))
+    return {output for output, own in found.items() if own == [True]}
+
+
+def _stores(
+    statements: Iterable[Statement], loops: tuple[Index, ...]
+) -> Iterator[tuple[tuple[Index, ...], Store]]:
+    """All stores, with the indices of the loops around them."""
+    for statement in statements:
+        match statement:
+            case Store():
+                yield loops, statement
+            case Loop(more, body) | Reduce(more, body, _):
+                yield from _stores(body, (*loops, *more))
+            case If(branches):
+                for _, inner in branches:
+                    yield from _stores(inner, loops)
+
+
 def in_loops(statements: Iterable[Statement]) -> Iterator[str]:
     """The inputs and outputs that are read or written at an index of a loop."""
     for statement in nested(statements):

@@ -95,9 +95,9 @@ def _kernels(derivation: Derivation, _: str) -> tuple[Files, Entry]:
 
     loss = derivation.loss
     chosen = arithmetic(lower(derivation, entry) for entry in ENTRIES)
-    text, sparse = numba_cpu.module(derivation, _comment(_LOSS, loss.file), chosen)
+    text = numba_cpu.module(derivation, _comment(_LOSS, loss.file), chosen)
     on_device = numba_cuda.module(derivation, _comment(_DEVICE_LOSS, loss.file), chosen)
-    entry = {"name": loss.name, "title": loss.title, "description": describe(derivation, sparse)}
+    entry = {"name": loss.name, "title": loss.title, "description": describe(derivation)}
     files = {
         f"cpu/{loss.name}.py": File(text, _LOSS, loss.file),
         f"cuda/{loss.name}.py": File(on_device, _DEVICE_LOSS, loss.file),

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import symloss_kernels as sk
 from numba import njit
-from symloss_kernels._domains import extended, first_other, first_outside, other_than, outside, strays
+from symloss_kernels._domains import (
+    LONG,
+    MANY,
+    any_outside,
+    extended,
+    first_other,
+    first_outside,
+    make_zero,
+    other_than,
+    outside,
+    strays,
+)
 from symloss_kernels._lanes import LANES
 from symloss_kernels._memory import load
 from symloss_kernels._runs import run
@@ -125,6 +136,51 @@ def test_what_all_samples_share_is_left_to_the_host():
     assert not any(blocks(np.full(3, 7.0)))
 
 
+@njit
+def outside_anywhere(array, zeros):
+    return any_outside(array, zeros, 2, (-1.0, 2.0), "[)")
+
+
+@njit
+def zeroed(array):
+    make_zero(array, 2)
+
+
+def amid(shape: tuple[int, ...], dtype: type, skip: int) -> tuple[np.ndarray, np.ndarray]:
+    """An array of sevens with others around it, beginning `skip` entries behind a line of memory; and all of them."""
+    room = np.full(64 + skip + int(np.prod(shape)) + 9, 7.0, dtype)
+    start = -room.ctypes.data % 64 // room.itemsize + skip
+    return room[start : start + int(np.prod(shape))].reshape(shape), room
+
+
+@BOTH
+@pytest.mark.parametrize("skip", [0, 1])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (3, 2, 5), (1, 1, LONG - 1), (3, 1, LONG), (2, LONG + 5, 3), (1, MANY + 3, 1), (0, 3, 2)]
+)
+def test_all_samples_are_tested_at_once_and_outputs_become_zero(shape, skip, dtype):
+    array = np.full(shape, np.nan, dtype)
+    array.reshape(-1)[::2] = -1.0
+    for make in (lambda output: outside_anywhere(array, output), zeroed):
+        output, room = amid(shape, dtype, skip)
+        assert not make(output)
+        assert not output.any()
+        assert (room == 7.0).sum() == room.size - output.size
+    assert not outside_anywhere(array, None)
+    size = array.size
+    for place in {*range(0, size, max(1, size // 9)), *range(max(0, size - 2 * LANES - 1), size)}:
+        before, array.reshape(-1)[place] = array.reshape(-1)[place], (2.0, -2.0)[place % 2]
+        assert outside_anywhere(array, None) and outside_anywhere(array, amid(shape, dtype, skip)[0])
+        array.reshape(-1)[place] = before
+
+
+def test_sums_over_samples_are_not_made_zero():
+    array, total = np.full((3, 2), 0.5), np.full((3, 2), 7.0)
+    assert not outside_anywhere(array, total)
+    zeroed(total)
+    assert (total == 7.0).all()
+
+
 @BOTH
 def test_the_host_finds_the_first(dtype):
     array = np.full(3 * LANES, 0.5, dtype)
@@ -154,6 +210,30 @@ def test_one_entry_in_many_is_named(size, with_out, dtype):
         with pytest.raises(ValueError, match=rf"`prediction\[{where[0]}, {where[1]}\]` = 1.5 is outside its domain"):
             getattr(sk.kl_divergence, entry)(p, q, **out)
     assert (before == 7.0).all()
+
+
+@BOTH
+@pytest.mark.parametrize("entry", ["grad", "value_and_grad", "grad_and_hess", "hvp"])
+@pytest.mark.parametrize(("n", "size"), [(5, 3), (70_000, 5), (300, 700), (3, 800_001)])
+def test_sparse_outputs_are_zero_but_for_their_labels(n, size, entry, dtype):
+    """Small, in many pieces, in long rows and past the caches; into what had other numbers, with weights and without."""
+    rng = np.random.default_rng(3)
+    p, label = rng.uniform(0.1, 0.9, (n, size)).astype(dtype), rng.integers(0, size, n)
+    rows, more = np.arange(n), {"vector": np.ones_like(p)} if entry == "hvp" else {}
+    for weight in (None, rng.integers(0, 3, n).astype(float)):
+        outs = [np.full_like(p, 7.0) for _ in range(2 if entry == "grad_and_hess" else 1)]
+        out = tuple(outs) if len(outs) > 1 else outs[0]
+        got = getattr(sk.sparse_cross_entropy, entry)(p, label, weight=weight, reduction="sum", out=out, **more)
+        again = getattr(sk.sparse_cross_entropy, entry)(p, label, weight=weight, reduction="sum", **more)
+        w = np.ones(n) if weight is None else weight
+        slopes = {"hvp": w / p[rows, label].astype(float) ** 2}.get(entry, -w / p[rows, label].astype(float))
+        expected = np.zeros(p.shape)
+        for array, own in zip(outs, (slopes, -slopes / p[rows, label]), strict=False):
+            expected[rows, label] = own
+            np.testing.assert_allclose(array, expected, rtol=1e-6)
+        found = {"value_and_grad": lambda r: r[1:], "grad_and_hess": lambda r: r}.get(entry, lambda r: (r,))
+        for given, made in zip(found(got), found(again), strict=True):
+            np.testing.assert_array_equal(given, made)
 
 
 @pytest.mark.parametrize(("n", "size"), [(3, 4), (300, 1000), (70_000, 3)])

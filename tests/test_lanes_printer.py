@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -538,6 +539,21 @@ def test_sparse_outputs_are_added_to_and_zeros_aren_t_written(narrow):
     statements = [Load(LABEL, "label", ()), Store("grad_x", (LABEL,), Integer(5)), Store("grad_x", (LABEL,), Integer(0))]
     lines = printed(statements, narrow, sparse=("grad_x",)).text.splitlines()
     assert lines[1:] == ["add_to(grad_x, (sample, label_i), factor * 5.0, None)"]
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_sparse_output_s_only_write_needs_no_addition(narrow):
+    load, five = Load(LABEL, "label", ()), Store("grad_x", (LABEL,), Integer(5))
+    branches = If(((Gt(LABEL, 1), (five,)), (None, (replace(five, value=Integer(3)),))))
+    for statements, how in [
+        ((five,), "put"),
+        ((Loop((K,), (Store("grad_x", (LABEL, K), Integer(5)),)),), "put"),
+        ((Loop((K,), (five,)),), "add_to"),
+        ((five, replace(five, indices=(LABEL + 1,))), "add_to"),
+        ((branches, five), "add_to"),
+    ]:
+        text = printed([load, *statements], narrow, sparse=("grad_x",)).text
+        assert (f"{how}(grad_x" in text) and ("put(grad_x" in text) + ("add_to(grad_x" in text) == 1
 
 
 def test_rows_of_which_only_entries_at_labels_are_used_are_not_copied():

@@ -112,7 +112,7 @@ def test_functions_of_lanes_that_end_in_float64_are_float64_on_the_cpu():
     """Sixteen numbers take fewer instructions so; a GPU has fewer units for float64."""
     derivation = derived("binary_cross_entropy_with_logits")
     found = precision.arithmetic(programs("binary_cross_entropy_with_logits"))
-    on_cpu, on_device = numba_cpu.module(derivation, "", found)[0], numba_cuda.module(derivation, "", found)
+    on_cpu, on_device = numba_cpu.module(derivation, "", found), numba_cuda.module(derivation, "", found)
     assert "load_wide(" in on_cpu and "wide_sigmoid" not in on_cpu
     assert "wide_sigmoid(" in on_device
 

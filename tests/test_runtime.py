@@ -61,6 +61,10 @@ def kept(values, i, value):
         values[i] = value
     return value
 
+def blank(array, core):
+    if array.ndim > core:
+        array[...] = 0.0
+
 def weighed(samples, weight):
     for i in range(samples):
         w = 1.0 if weight is None else weight[i]
@@ -143,6 +147,7 @@ def value(samples, features, centers, label, weight, values):
     )
 
 def grad(samples, features, centers, label, weight, scale, grad_features, grad_centers):
+    blank(grad_centers, 2)
     for i, w, t, r in residuals(samples, features, centers, label, weight):
         put(grad_features, i, 1, w * scale * r)
         own(grad_centers, i, 2)[t] -= w * scale * r
@@ -153,11 +158,13 @@ def value_and_grad(samples, features, centers, label, weight, scale, values, gf,
 
 def grad_and_hess(samples, features, centers, label, weight, scale, gf, gc, hf, hc):
     grad(samples, features, centers, label, weight, scale, gf, gc)
+    blank(hc, 2)
     for i, w, t, r in residuals(samples, features, centers, label, weight):
         put(hf, i, 1, w * scale)
         own(hc, i, 2)[t] += w * scale
 
 def hvp(samples, features, centers, label, vf, vc, weight, scale, hf, hc):
+    blank(hc, 2)
     for i, w, t, _ in residuals(samples, features, centers, label, weight):
         r = w * scale * (own(vf, i, 1).astype(float) - own(vc, i, 2)[t])
         put(hf, i, 1, r)
@@ -189,7 +196,7 @@ for name in ("value", "grad", "value_and_grad", "grad_and_hess", "hvp"):
 
 def described(name, title, signature, inputs, **more):
     """The literals of one loss, as the catalogue's template takes them."""
-    facts = {"parameters": [], "kinks": [], "limits": [], "references": [], "sparse": []}
+    facts = {"parameters": [], "kinks": [], "limits": [], "references": []}
     facts |= {"formula": f'"formula of {name}"', "latex": '"x^2"', "family": '"test"'} | more
     return facts | {
         "name": f'"{name}"',
@@ -229,7 +236,6 @@ LOSSES = [
             ("centers", "prediction", ("M", "D"), {}),
             ("label", "label", ("M",), {}),
         ],
-        sparse=['"grad_centers"', '"hess_centers"', '"hvp_centers"'],
     ),
     # Huber's kernels under domains, for the checks.
     described(
@@ -531,7 +537,7 @@ def test_several_predictions_and_a_sparse_one(sk, lead, dtype):
     assert pickle.loads(pickle.dumps(grad)).centers.shape == c.shape
 
 
-def test_unweighted_dense_and_sparse_outputs_start_clean(sk):
+def test_dense_and_sparse_outputs_keep_nothing_of_what_was_there(sk):
     x, c = data(3, 2), data(3, 4, 2, seed=1)
     out = (np.full((3, 2), 7.0), np.full((3, 4, 2), 7.0))
     grad = sk.center.grad(x, c, [0, 1, 1], reduction="sum", out=out)

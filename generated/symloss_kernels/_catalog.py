@@ -92,11 +92,6 @@ LOSSES: dict[str, Description] = {
         references=(
             "Wen, Zhang, Li and Qiao 2016, A discriminative feature learning approach for deep face recognition, doi:10.1007/978-3-319-46478-7_31",
         ),
-        sparse=(
-            "grad_centers",
-            "hess_centers",
-            "hvp_centers",
-        ),
         family="metric",
     ),
     "contrastive": Description(
@@ -471,11 +466,6 @@ LOSSES: dict[str, Description] = {
         references=(
             "Wen, Zhang, Li and Qiao 2016, A discriminative feature learning approach for deep face recognition, doi:10.1007/978-3-319-46478-7_31",
         ),
-        sparse=(
-            "grad_centers",
-            "hess_centers",
-            "hvp_centers",
-        ),
         family="combined",
     ),
     "softmax_cross_entropy": Description(
@@ -539,11 +529,6 @@ LOSSES: dict[str, Description] = {
         references=(
             "Good 1952, Rational decisions, doi:10.1111/j.2517-6161.1952.tb00104.x",
             "Gneiting and Raftery 2007, Strictly proper scoring rules, prediction, and estimation, doi:10.1198/016214506000001437",
-        ),
-        sparse=(
-            "grad_prediction",
-            "hess_prediction",
-            "hvp_prediction",
         ),
         family="classification",
     ),

@@ -102,7 +102,6 @@ class Description:
         kinks: where there is no derivative, and which subgradient is taken there.
         limits: what holds at parameter values where the formula degenerates.
         references: where the formula comes from.
-        sparse: the outputs of which a kernel writes only some entries.
         family: the heading under which the documentation lists the loss.
         equations: the formula, and the gradient by each prediction, as LaTeX equations that are laid out for a
             page; each with the definitions of the letters in it, empty where there are none.
@@ -118,7 +117,6 @@ class Description:
     kinks: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
-    sparse: tuple[str, ...] = ()
     family: str = "other"
     equations: tuple[tuple[str, str], ...] = ()
 

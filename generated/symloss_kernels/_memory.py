@@ -126,10 +126,11 @@ class _Access:
         if not self.many:
             return builder.load(self.pointer)
         zeros = ir.Constant(kind, None)
-        if not self.row:
-            return call(builder, self._name("gather"), kind, [self.pointers, self.size, self.mask, zeros])
-        pointer = builder.bitcast(self.pointer, kind.as_pointer())
         result = cgutils.alloca_once(builder, kind)
+        if not self.row:
+            self._by_lane(lambda mask: builder.store(self._gathered(kind, mask, zeros), result))
+            return builder.load(result)
+        pointer = builder.bitcast(self.pointer, kind.as_pointer())
         # A masked access is several times slower than a plain one where the processor writes whole cache lines.
         with builder.if_else(self.full, likely=True) as (plain, masked):
             with plain:
@@ -146,8 +147,7 @@ class _Access:
         if not self.many:
             builder.store(value, self.pointer)
         elif not self.row:
-            args = [value, self.pointers, self.size, self.mask]
-            call(builder, self._name("scatter"), ir.VoidType(), args)
+            self._by_lane(lambda mask: self._scatter(value, mask))
         else:
             pointer = builder.bitcast(self.pointer, value.type.as_pointer())
             with builder.if_else(self.full, likely=True) as (plain, masked):
@@ -166,6 +166,20 @@ class _Access:
                 with masked:
                     args = [value, pointer, self.size, self.mask]
                     call(builder, self._name("store"), ir.VoidType(), args)
+
+    def _by_lane(self, access):
+        """An access to entries of their own; where all lanes are in use none is asked whether it is."""
+        with self.builder.if_else(self.full, likely=True) as (whole, masked):
+            with whole:
+                access(constant(vector(I1), 1))
+            with masked:
+                access(self.mask)
+
+    def _gathered(self, kind, mask, zeros):
+        return call(self.builder, self._name("gather"), kind, [self.pointers, self.size, mask, zeros])
+
+    def _scatter(self, value, mask):
+        call(self.builder, self._name("scatter"), ir.VoidType(), [value, self.pointers, self.size, mask])
 
     def _write_near(self, value, pointer):
         self._ask_ahead(pointer, 1)

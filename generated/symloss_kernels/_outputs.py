@@ -46,8 +46,6 @@ class Batch(NamedTuple):
     out: Any
 
 
-#: From so many bytes on, memory for an array comes from the system, which gives zeros: they needn't be written.
-FRESH = 2**25
 #: From so many bytes of results on, kernels that write each place once write around the caches, which don't hold them
 #: for long beside the inputs. It is fastest from the beginning of a line of memory on, which has so many bytes.
 STREAMED, LINE = 2**23, 64
@@ -72,10 +70,9 @@ class Buffer:
         flat: the shape that the kernel sees.
         place: the number of the input that the output belongs to; None for one value a sample.
         out: the caller's array, or None.
-        zero: whether the kernel needs zeros to start from.
     """
 
-    __slots__ = ("array", "batch", "core", "final", "given", "place", "shared", "staged", "sums", "zero")
+    __slots__ = ("array", "batch", "core", "final", "given", "place", "shared", "staged", "sums")
 
     def __init__(
         self,
@@ -84,16 +81,13 @@ class Buffer:
         flat: tuple[int, ...],
         place: int | None,
         out: np.ndarray | None,
-        zero: bool,
     ) -> None:
         self.batch, self.place, self.given, self.core = batch, place, out is not None, flat[1:]
-        is_fresh = zero and out is None and prod(shape) * batch.dtype.itemsize >= FRESH
-        self.final = out if out is not None else (np.zeros if is_fresh else _room)(shape, batch.dtype)
+        self.final = out if out is not None else _room(shape, batch.dtype)
         self.shared = self.staged = False
         if batch.void is not None:
             return
         mode = FULL if place is None else batch.layout.modes[place]
-        self.zero = zero and not (is_fresh and mode is FULL)
         if mode is SHARED:
             self.shared, self.array = True, np.empty(flat[1:])
             self.sums: dict[int, np.ndarray] = {}
@@ -119,7 +113,7 @@ class Buffer:
             array = np.empty((stop - start, *self.core), self.batch.dtype)
         else:
             array = self.array[start:stop]
-        if self.zero:
+        if self.batch.weights is not None:  # a sample that is left out is left as it was
             array.view(np.uint8).fill(0)  # as bytes, for which there is a faster way
         return array
 

@@ -152,7 +152,7 @@ class Loss:
         if self._is_elsewhere(inputs, keywords):
             return self._on_device("grad", inputs, keywords)
         batch = self._prepare("grad", inputs, keywords)
-        grads = self._buffers(batch, "grad", self._outs("out", batch.out, batch.shapes, batch.dtype))
+        grads = self._buffers(batch, self._outs("out", batch.out, batch.shapes, batch.dtype))
         self._run("grad", batch, (batch.scale,), None, *grads)
         return self._grouped([buffer.result() for buffer in grads])
 
@@ -174,7 +174,7 @@ class Loss:
         else:
             outs = self._outs("out", grad_out, batch.shapes, batch.dtype)
         values = self._values(batch, value_out) if batch.reduction == "none" else None
-        grads = self._buffers(batch, "grad", outs)
+        grads = self._buffers(batch, outs)
         total = self._run("value_and_grad", batch, (batch.scale,), values, *grads)
         return reduced(batch, total, values), self._grouped([buffer.result() for buffer in grads])
 
@@ -189,8 +189,8 @@ class Loss:
             return self._on_device("grad_and_hess", inputs, keywords)
         batch = self._prepare("grad_and_hess", inputs, keywords)
         grad_outs, hess_outs = self._two_outs(batch.out, batch.shapes, batch.dtype)
-        grads = self._buffers(batch, "grad", grad_outs)
-        hesses = self._buffers(batch, "hess", hess_outs)
+        grads = self._buffers(batch, grad_outs)
+        hesses = self._buffers(batch, hess_outs)
         self._run("grad_and_hess", batch, (batch.scale,), None, *grads, *hesses)
         return self._grouped([buffer.result() for buffer in grads]), self._grouped([buffer.result() for buffer in hesses])
 
@@ -203,7 +203,7 @@ class Loss:
         if self._is_elsewhere(inputs, keywords):
             return self._on_device("hvp", inputs, keywords)
         batch = self._prepare("hvp", inputs, keywords)
-        hvps = self._buffers(batch, "hvp", self._outs("out", batch.out, batch.shapes, batch.dtype))
+        hvps = self._buffers(batch, self._outs("out", batch.out, batch.shapes, batch.dtype))
         self._run("hvp", batch, (batch.scale,), None, *hvps)
         return self._grouped([buffer.result() for buffer in hvps])
 
@@ -302,10 +302,9 @@ class Loss:
             flat[1:] if mode is SHARED else flat for flat, mode in zip(fit.flats, fit.modes, strict=True)
         )
         outputs = []
-        for name, place in zip(self._outputs[entry], self._predicted * len(_KINDS[entry]), strict=True):
+        for place in self._predicted * len(_KINDS[entry]):
             is_shared = fit.modes[place] is SHARED
-            is_sparse = bool(self.info.sparse) and name in self.info.sparse
-            make = np.zeros if is_shared or is_sparse else np.empty
+            make = np.zeros if is_shared else np.empty
             flat = None if shapes[place] == flats[place] else flats[place]
             outputs.append((make, shapes[place], FLOAT64 if is_shared else dtype, flat))
         scale = () if entry == "value" else self._scaling(entry, is_narrow, 1.0 / fit.n if is_mean else 1.0, False)
@@ -568,18 +567,14 @@ class Loss:
 
     def _values(self, batch: Batch, out: np.ndarray | None) -> Buffer:
         """The buffer for one value a sample."""
-        return Buffer(batch, batch.layout.samples, (batch.layout.n,), None, out, batch.weights is not None)
+        return Buffer(batch, batch.layout.samples, (batch.layout.n,), None, out)
 
-    def _buffers(self, batch: Batch, kind: str, outs: Sequence[Any]) -> list[Buffer]:
+    def _buffers(self, batch: Batch, outs: Sequence[Any]) -> list[Buffer]:
         """The buffers for one kind of derivative, one a prediction."""
-        buffers = []
-        for place, out in zip(self._predicted, outs, strict=True):
-            # A kernel leaves a skipped sample, and most of a sparse output, as it was.
-            sparse = self.info.sparse and f"{kind}_{self._inputs[place]}" in self.info.sparse
-            zero = batch.weights is not None or bool(sparse)
-            flat = batch.layout.flats[place]
-            buffers.append(Buffer(batch, batch.shapes[place], flat, place, out, zero))
-        return buffers
+        return [
+            Buffer(batch, batch.shapes[place], batch.layout.flats[place], place, out)
+            for place, out in zip(self._predicted, outs, strict=True)
+        ]
 
     def _grouped(self, arrays: list[Any]) -> Any:
         """The results of one kind: one array, or a named tuple of several."""

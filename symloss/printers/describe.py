@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from symloss.roles import Input, Loss, Parameter
 
 
-def describe(derivation: Derivation, sparse: tuple[str, ...] = ()) -> dict[str, Any]:
+def describe(derivation: Derivation) -> dict[str, Any]:
     """The fields of the runtime's `Description`.
 
     Args:
         derivation: of the loss.
-        sparse: the outputs of which the kernels write only some entries.
 
     Returns:
         From field to literal, or to a list of literals or of dicts of such.
@@ -46,7 +45,6 @@ def describe(derivation: Derivation, sparse: tuple[str, ...] = ()) -> dict[str, 
         "kinks": [_literal(f"{text(kink.where)}: {kink.rule}") for kink in derivation.kinks],
         "limits": [_literal(f"{name} = {value}: {text(formula)}") for name, value, formula in loss.limits],
         "references": [_literal(reference) for reference in loss.references],
-        "sparse": [_literal(name) for name in sparse],
         "family": _literal(loss.family),
     }
 

@@ -46,6 +46,7 @@ from symloss.statements import (
     places,
     read,
     stored_in_all,
+    stored_once,
     symbols,
     writes,
     written_by,
@@ -55,7 +56,9 @@ from symloss.statements import (
 NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
 #: What a body takes from which module; everything else is a function of `_math.py`.
 RUNTIME = {
-    "_domains": frozenset({"extended", "other_than", "outside", "strays", "unlike"}),
+    "_domains": frozenset({
+        "any_outside", "extended", "make_zero", "other_than", "outside", "strays", "unlike",
+    }),
     "_lanes": frozenset({
         "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "folded", "max_of", "min_of",
         "opposite", "over", "product_of", "select", "sum_of", "wide",
@@ -120,6 +123,8 @@ class Body:
         self._called_with = _called_with(program.body)
         self._wide: set[str] = set()
         self._in_loops = set(in_loops(program.body))
+        # Others add to what their entries have, which begins as 0.
+        self._once = stored_once(program.body)
         # The maxima whose scales only float64 data needs, and those of them that need no loop then.
         self._idle: set[Any] = set()
         if self.by_data and (load == "load_wide" or wide_terms):
@@ -289,7 +294,7 @@ class Body:
         return f"{factor} * {self.scalar.text(value, PRODUCT if not value.is_Mul else 1)}"
 
     def _write(self, store: Store, value: str, sparse: bool) -> str:
-        if sparse:
+        if sparse and store.output not in self._once:
             return self._put("add_to", store.output, store.indices, value)
         if store.unless is None:
             how, more = ("stream", "past_caches") if self.streams else ("put", "")

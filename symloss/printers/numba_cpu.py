@@ -20,7 +20,7 @@ from symloss.printers.scalar import is_call, is_costly, widens
 from symloss.printers.text import text
 from symloss.program import ENTRIES, Matrix, Program
 from symloss.roles import Input, Loss
-from symloss.statements import expressions
+from symloss.statements import expressions, in_loops
 
 TEMPLATE = "kernels/loss.py.jinja"
 DONE = {
@@ -34,8 +34,8 @@ DONE = {
 
 def module(
     derivation: Derivation, header: str, chosen: Mapping[str, Arithmetic]
-) -> tuple[str, tuple[str, ...]]:
-    """The source of a loss's kernels, and the names of its sparse outputs.
+) -> str:
+    """The source of a loss's kernels.
 
     Args:
         derivation: of the loss.
@@ -66,7 +66,7 @@ def module(
             kernels.append(_kernel(program, body, suffix, flat and not narrow))
             streams += [program.entry] * body.streams
             used |= body.scalar.used
-    source = render(
+    return render(
         TEMPLATE,
         header=header,
         title=loss.title.rstrip("."),
@@ -80,7 +80,6 @@ def module(
         is_quick=is_quick,
         products={p.entry: _products(p) for p in programs.get(False, ()) if p.before or p.after},
     )
-    return source, tuple(dict.fromkeys(name for program in programs[True] for name in program.sparse))
 
 
 def _is_slow(program: Program) -> bool:
@@ -158,11 +157,12 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
     """
     lines = body.lines()
     used = body.scalar.used
-    refused = _refused(program.loss, body.tested, used)
-    skipped = _refused(program.loss, set(), used) if body.tested else ""
+    front, seen = _in_front(program, body)
+    refused = _refused(program.loss, body.tested | seen, used)
+    skipped = _refused(program.loss, seen, used) if body.tested else ""
     found, unknown = _found(program.loss, body.tested)
-    used |= set(re.findall(r"\w+", " ".join([*lines, *unknown, found]))) & _TESTING
-    used |= {"nan"} if body.tested else set()
+    used |= set(re.findall(r"\w+", " ".join([*front, *lines, *unknown, found]))) & _TESTING
+    used |= {"nan"} if body.tested or seen else set()
     used |= {"load"}
     if body.narrow:
         used |= {"LANES", "occupied", "run"}
@@ -183,9 +183,10 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
         "sizes": _sizes(program, body, [*lines, refused]),
         "narrow": body.narrow,
         "inputs": program.loss.predictions[0].name,
+        "front": front,
         "refused": refused,
         "skipped": skipped,
-        "can_refuse": bool(refused or body.tested),
+        "can_refuse": bool(refused or body.tested or seen),
         "before": unknown
         + [f"fetch({name}, sample, {name}_tile)" for name in read]
         + [f"{name} = row_of({kept.output}, sample, {name}_row)" for name, kept in rows]
@@ -241,6 +242,28 @@ def _found(loss: Loss, tested: set[str]) -> tuple[str, list[str]]:
             tests.append(f"strays({least}, {most}, {_bounds(given)})")
             begin.append(f"{least}, {most} = inf, -inf")
     return " | ".join(dict.fromkeys(tests)), list(dict.fromkeys(begin))
+
+
+def _in_front(program: Program, body: Body) -> tuple[list[str], set[str]]:
+    """The lines before the first sample, and the inputs that these test.
+
+    Of a row of which a loss reads some entries, none comes from memory for the loss's sake. So such rows are
+    tested all together, and the entries of sparse outputs become zero at the same time.
+    """
+    read = set(in_loops(program.body))
+    zeros = {name: name.partition("_")[2] for name in program.sparse if name not in body.tiles}
+    tests, seen, axes = [], set(), {}
+    for given in program.loss.inputs:
+        axes[given.name] = len(given.dims)
+        is_whole = not given.dims or given.name in read or given.kind == "label"
+        if is_whole or isinstance(given.domain, FiniteSet) or not _bounds(given):
+            continue
+        output = next((name for name, of in zeros.items() if of == given.name), "None")
+        zeros.pop(output, None)
+        tests.append(f"any_outside({given.name}, {output}, {len(given.dims)}, {_bounds(given)})")
+        seen.add(given.name)
+    lines = [f"make_zero({name}, {axes[of]})" for name, of in zeros.items()]
+    return lines + ([f"if {' | '.join(tests)}:", "    return nan"] if tests else []), seen
 
 
 def _refused(loss: Loss, tested: set[str], used: set[str]) -> str:

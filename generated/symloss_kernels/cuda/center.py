@@ -13,7 +13,7 @@ them. A kernel that meets an entry outside its domain sets `refusal`.
 
 from ._math import add, finish, float64, kernel, tally
 from ._numba import cuda
-from ._primitives import add_to, label_at, load, load_wide, put, run, wide, within
+from ._primitives import label_at, load, load_wide, put, run, wide, within
 from ._teams import (
     MANY,
     ROOM,
@@ -98,7 +98,7 @@ def grad(samples, features, centers, label, weight, ignore_index, mean_scale, gr
             centers_label_d = load(centers, (sample, label_i, d), None)
             features_d = load(features, (sample, d), None)
             put(grad_features, (sample, d), factor * (features_d - centers_label_d), None)
-            add_to(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
+            put(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
         together()
     refuse(refusal, refused)
 
@@ -136,7 +136,7 @@ def value_and_grad(samples, features, centers, label, weight, ignore_index, mean
             features_d = load(features, (sample, d), None)
             offset = features_d - centers_label_d
             put(grad_features, (sample, d), factor * (features_d - centers_label_d), None)
-            add_to(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
+            put(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
             sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, wide(offset) * wide(offset), 0.0), features)
         sum_square = sum_of(finish(sum_square, sum_square_carry), team)
         value = 0.5 * sum_square
@@ -182,8 +182,8 @@ def grad_and_hess(samples, features, centers, label, weight, ignore_index, mean_
             features_d = load(features, (sample, d), None)
             put(grad_features, (sample, d), factor * (features_d - centers_label_d), None)
             put(hess_features, (sample, d), factor, None)
-            add_to(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
-            add_to(hess_centers, (sample, label_i, d), factor, None)
+            put(grad_centers, (sample, label_i, d), factor * (centers_label_d - features_d), None)
+            put(hess_centers, (sample, label_i, d), factor, None)
         together()
     refuse(refusal, refused)
 
@@ -216,7 +216,7 @@ def hvp(samples, features, centers, label, vector_features, vector_centers, weig
             vector_centers_label_d = load(vector_centers, (sample, label_i, d), None)
             vector_features_d = load(vector_features, (sample, d), None)
             put(hvp_features, (sample, d), factor * (vector_features_d - vector_centers_label_d), None)
-            add_to(hvp_centers, (sample, label_i, d), factor * (vector_centers_label_d - vector_features_d), None)
+            put(hvp_centers, (sample, label_i, d), factor * (vector_centers_label_d - vector_features_d), None)
         together()
     refuse(refusal, refused)
 

@@ -15,7 +15,6 @@ them. A kernel that meets an entry outside its domain sets `refusal`.
 from ._math import add, exp, exp_down, finish, float64, inf, kernel, log1p, shift, tally
 from ._numba import cuda
 from ._primitives import (
-    add_to,
     any_lane,
     label_at,
     load,
@@ -171,7 +170,7 @@ def grad(samples, logits, features, centers, label, strength, weight, ignore_ind
             centers_label_d = load(centers, (sample, label_i, d), None)
             features_d = load(features, (sample, d), None)
             put(grad_features, (sample, d), factor * (strength * (features_d - centers_label_d)), None)
-            add_to(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
+            put(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
         put(grad_logits, (sample, label_i), factor * (-select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp_down(shift(logits_label, max_logits)) / combined)), None)
         together()
     refuse(refusal, refused)
@@ -213,7 +212,7 @@ def value_and_grad(samples, logits, features, centers, label, strength, weight, 
             features_d = load(features, (sample, d), None)
             difference = features_d - centers_label_d
             put(grad_features, (sample, d), factor * (strength * (features_d - centers_label_d)), None)
-            add_to(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
+            put(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
             sum_square, sum_square_carry = tally(sum_square, sum_square_carry, within(d, wide(difference) * wide(difference), 0.0), logits)
         sum_square = sum_of(finish(sum_square, sum_square_carry), team)
         max_logits, max_logits_base, max_logits_at = -inf, -inf, -1
@@ -321,8 +320,8 @@ def grad_and_hess(samples, logits, features, centers, label, strength, weight, i
             features_d = load(features, (sample, d), None)
             put(grad_features, (sample, d), factor * (strength * (features_d - centers_label_d)), None)
             put(hess_features, (sample, d), factor * strength, None)
-            add_to(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
-            add_to(hess_centers, (sample, label_i, d), factor * strength, None)
+            put(grad_centers, (sample, label_i, d), factor * (-strength * (features_d - centers_label_d)), None)
+            put(hess_centers, (sample, label_i, d), factor * strength, None)
         put(hess_logits, (sample, max_logits_at), factor * ratio, None)
         put(grad_logits, (sample, label_i), factor * (-select(label_i == max_logits_at, sum_exp_logits_others / combined, 1.0 - exp_down(shift(logits_label, max_logits)) / combined)), None)
         together()
@@ -389,7 +388,7 @@ def hvp(samples, logits, features, centers, label, strength, vector_logits, vect
             vector_centers_label_d = load(vector_centers, (sample, label_i, d), None)
             vector_features_d = load(vector_features, (sample, d), None)
             put(hvp_features, (sample, d), factor * (strength * (vector_features_d - vector_centers_label_d)), None)
-            add_to(hvp_centers, (sample, label_i, d), factor * (-strength * (vector_features_d - vector_centers_label_d)), None)
+            put(hvp_centers, (sample, label_i, d), factor * (-strength * (vector_features_d - vector_centers_label_d)), None)
         together()
     refuse(refusal, refused)
 

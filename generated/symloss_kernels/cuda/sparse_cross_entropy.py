@@ -13,7 +13,7 @@ them. A kernel that meets an entry outside its domain sets `refusal`.
 
 from ._math import add, finish, kernel, log, nan
 from ._numba import cuda
-from ._primitives import add_to, label_at, load, load_wide, put, run, within
+from ._primitives import label_at, load, load_wide, put, run, within
 from ._teams import (
     MANY,
     counted,
@@ -89,7 +89,7 @@ def grad(samples, prediction, label, weight, ignore_index, mean_scale, grad_pred
         prediction_label = load(prediction, (sample, label_i), None)
         together()
         if is_first():
-            add_to(grad_prediction, (sample, label_i), factor * (-1.0 / prediction_label), None)
+            put(grad_prediction, (sample, label_i), factor * (-1.0 / prediction_label), None)
         together()
     refuse(refusal, refused)
 
@@ -123,7 +123,7 @@ def value_and_grad(samples, prediction, label, weight, ignore_index, mean_scale,
         value = -log(prediction_label)
         together()
         if is_first():
-            add_to(grad_prediction, (sample, label_i), factor * (-1.0 / prediction_label), None)
+            put(grad_prediction, (sample, label_i), factor * (-1.0 / prediction_label), None)
         value = sample_weight * value
         put(values, (sample,), value, None)
         total, carry = add(total, carry, value)
@@ -161,9 +161,9 @@ def grad_and_hess(samples, prediction, label, weight, ignore_index, mean_scale, 
         prediction_label = load(prediction, (sample, label_i), None)
         together()
         if is_first():
-            add_to(grad_prediction, (sample, label_i), factor * (-1.0 / prediction_label), None)
+            put(grad_prediction, (sample, label_i), factor * (-1.0 / prediction_label), None)
         if is_first():
-            add_to(hess_prediction, (sample, label_i), factor * 1.0 / prediction_label / prediction_label, None)
+            put(hess_prediction, (sample, label_i), factor * 1.0 / prediction_label / prediction_label, None)
         together()
     refuse(refusal, refused)
 
@@ -195,7 +195,7 @@ def hvp(samples, prediction, label, vector_prediction, weight, ignore_index, mea
         prediction_label = load(prediction, (sample, label_i), None)
         together()
         if is_first():
-            add_to(hvp_prediction, (sample, label_i), factor * (vector_prediction_label / prediction_label / prediction_label), None)
+            put(hvp_prediction, (sample, label_i), factor * (vector_prediction_label / prediction_label / prediction_label), None)
         together()
     refuse(refusal, refused)
 
