@@ -604,6 +604,7 @@ def called(monkeypatch, name: str, dtype, wide: bool):
     monkeypatch.setattr(made.loss, "_kernels", spy)
     monkeypatch.setattr(made.loss, "_found", {})
     monkeypatch.setattr(made.loss, "_ways", lambda *call: None)
+    monkeypatch.setattr(made.loss, "_short", {})
     monkeypatch.setattr(made.loss, "_is_flat", False)  # such a loss takes short rows as one long one
     monkeypatch.setattr(import_module("symloss_kernels._runtime"), "NARROW", 0 if wide else 10**9)
     made.call("value_and_grad")

@@ -51,8 +51,15 @@ EVEN = 16
 ONE_CALL, ONE_THREAD = 2, 6
 
 
+#: So many shapes, and so many keywords, are remembered.
+KNOWN = 256
+
 #: What decides how an array can be taken.
 _KIND = attrgetter("__class__", "dtype", "shape", "flags.carray")
+
+
+#: A call with inputs of certain kinds: the value and the derivatives; None for other inputs.
+Short = Callable[[tuple[Any, ...]], tuple[Any, Any] | None]
 
 
 class Way(NamedTuple):
@@ -67,6 +74,8 @@ class Way(NamedTuple):
             that the kernel sees; None where it is the output's own.
         divisor: what the kernel's sum is divided by; 0 where it is no result.
         is_plain: whether there is one output, which is the result as the kernel writes it.
+        finished: makes the results from the arrays.
+        short: from parameters to the same in one function: see `_shortcut`.
     """
 
     kernel: Any
@@ -76,6 +85,8 @@ class Way(NamedTuple):
     outputs: list[tuple[Any, tuple[int, ...], np.dtype, tuple[int, ...] | None]]
     divisor: float
     is_plain: bool
+    finished: Callable[[list[Any]], Any]
+    short: dict[tuple[float, ...], Short]
 
 
 class Loss:
@@ -112,8 +123,10 @@ class Loss:
         self._idle = {"weight", "ignore_index"}.intersection(options(False, any(self._is_label)))
         self._parameters = {entry.name: i for i, entry in enumerate(info.parameters)}
         self._defaults = tuple(float(entry.default) for entry in info.parameters)
-        self._layout = lru_cache(maxsize=256)(partial(_arrays.layout, info.inputs))
-        self._ways = lru_cache(maxsize=256)(self._way)
+        self._layout = lru_cache(maxsize=KNOWN)(partial(_arrays.layout, info.inputs))
+        self._ways = lru_cache(maxsize=KNOWN)(self._way)
+        #: The shortest way of the last call of an entry point, with the same keywords: many calls are like the one before.
+        self._short: dict[Any, Short] = {}
         self._group = group_of(info.name, tuple(self._inputs[i] for i in self._predicted))
         self.__doc__ = f"{info.summary}\n\nUsage:\n{indent(usage(info))}\n"
         for name in ("value", "grad", "value_and_grad", "grad_and_hess", "hvp"):
@@ -126,6 +139,8 @@ class Loss:
 
         `out` is an array for the values, with reduction="none" only.
         """
+        if not keywords and (done := self._short.get("value", _nothing)(inputs)) is not None:
+            return done[0]
         if (done := self._at_once("value", inputs, keywords)) is not None:
             return done[0]
         if self._is_elsewhere(inputs, keywords):
@@ -147,6 +162,8 @@ class Loss:
         With several predictions, a named tuple. For reduction="none", the gradient of the sum.
         `out` is an array, or a tuple of arrays for several predictions.
         """
+        if not keywords and (done := self._short.get("grad", _nothing)(inputs)) is not None:
+            return done[1]
         if (done := self._at_once("grad", inputs, keywords)) is not None:
             return done[1]
         if self._is_elsewhere(inputs, keywords):
@@ -161,6 +178,8 @@ class Loss:
 
         `out` is what `grad` takes; for reduction="none" a pair (values, gradient).
         """
+        if not keywords and (done := self._short.get("value_and_grad", _nothing)(inputs)) is not None:
+            return done
         if (done := self._at_once("value_and_grad", inputs, keywords)) is not None:
             return done
         if self._is_elsewhere(inputs, keywords):
@@ -183,6 +202,8 @@ class Loss:
 
         `out` is a pair of what `grad` takes.
         """
+        if not keywords and (done := self._short.get("grad_and_hess", _nothing)(inputs)) is not None:
+            return done[1]
         if (done := self._at_once("grad_and_hess", inputs, keywords)) is not None:
             return done[1]
         if self._is_elsewhere(inputs, keywords):
@@ -215,7 +236,15 @@ class Loss:
         It does what the steps below do, and refuses what they refuse; None where it isn't so simple.
         """
         parameters, is_mean, out = self._defaults, True, None
+        key: Any = entry
         if keywords:
+            key = None if "out" in keywords else (entry, *keywords.items(), *map(type, keywords.values()))
+            try:
+                short = self._short.get(key, _nothing)
+            except TypeError:  # an array of weights
+                return None
+            if (done := short(inputs)) is not None:
+                return done
             simple = self._simple(entry, keywords)
             if simple is None:
                 return None
@@ -227,7 +256,9 @@ class Loss:
         way = self._ways(entry, is_mean, kinds)
         if way is None:
             return None
-        kernel, samples, flats, between, outputs, divisor, is_plain = way
+        if key:
+            self._shorten(key, way, kinds, parameters)
+        kernel, samples, flats, between, outputs, divisor, is_plain, finished, _ = way
         is_ready = False
         if is_plain and type(out) is np.ndarray:
             _, shape, dtype, _ = outputs[0]
@@ -250,17 +281,20 @@ class Loss:
             return value, out
         if is_plain and outs is None:
             return value, made[0]
-        if outs is not None:
-            for given, output in zip(outs, made, strict=True):
-                given[...] = output
-            made = outs
-        else:
-            dtype = kinds[self._predicted[0]][1]
-            made = [output.astype(dtype, copy=False) for output in made]
-            made = [output if output.ndim else output[()] for output in made]
-        count = len(self._predicted)
-        groups = [self._grouped(made[at : at + count]) for at in range(0, len(made), count)]
-        return value, groups[0] if len(groups) == 1 else tuple(groups)
+        if outs is None:
+            return value, finished(made)
+        for given, output in zip(outs, made, strict=True):
+            given[...] = output
+        return value, self._by_kind(outs)
+
+    def _shorten(self, key: Any, way: Way, kinds: tuple[Any, ...], parameters: tuple[float, ...]) -> None:
+        """Take the next call under this key, if its inputs are alike, in the shortest way."""
+        for known in (way.short, self._short):
+            if len(known) >= KNOWN:
+                known.clear()
+        if parameters not in way.short:
+            way.short[parameters] = _shortcut(way, kinds, parameters)
+        self._short[key] = way.short[parameters]
 
     def _simple(self, entry: str, keywords: dict[str, Any]) -> tuple[tuple[float, ...], bool, Any] | None:
         """Parameters, whether the mean is wanted, and `out`; None where other keywords are given."""
@@ -311,6 +345,9 @@ class Loss:
         between = (None, *scale, *_VALUES.get(entry, ()))
         arrays = [np.empty(flat, array_dtype) for flat, (_, array_dtype, *_) in zip(flats, kinds, strict=True)]
         made = [make(shape if flat is None else flat, kind) for make, shape, kind, flat in outputs]
+        finished = partial(self._made, dtype)
+        if len(outputs) == len(self._predicted) and all(shape and kind is dtype for _, shape, kind, _ in outputs):
+            finished = self._grouped
         return Way(
             kernel=_compiled(kernel, (fit.n, *arrays, *self._defaults, *between, *made)),
             samples=fit.n,
@@ -319,6 +356,8 @@ class Loss:
             outputs=outputs,
             divisor=0.0 if entry not in _VALUES else float(fit.n) if is_mean else 1.0,
             is_plain=len(outputs) == 1 and bool(outputs[0][1]) and outputs[0][2] is dtype,
+            finished=finished,
+            short={},
         )
 
     def _refuse(self, arrays: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
@@ -576,6 +615,17 @@ class Loss:
             for place, out in zip(self._predicted, outs, strict=True)
         ]
 
+    def _made(self, dtype: np.dtype, arrays: list[np.ndarray]) -> Any:
+        """The results that a kernel has written, kind after kind: in their precision, and as numbers where they are."""
+        results = [array.astype(dtype, copy=False) for array in arrays]
+        return self._by_kind([result if result.ndim else result[()] for result in results])
+
+    def _by_kind(self, results: list[Any]) -> Any:
+        """Results, kind after kind: those of the only kind, or a tuple."""
+        count = len(self._predicted)
+        groups = [self._grouped(results[at : at + count]) for at in range(0, len(results), count)]
+        return groups[0] if len(groups) == 1 else tuple(groups)
+
     def _grouped(self, arrays: list[Any]) -> Any:
         """The results of one kind: one array, or a named tuple of several."""
         return arrays[0] if len(arrays) == 1 else self._group._make(arrays)
@@ -618,6 +668,91 @@ class Loss:
 def _compiled(kernel: Any, arguments: tuple[Any, ...]) -> Any:
     """The code for arguments of these types, which a kernel would look for at each call."""
     return kernel.compile(tuple([kernel.typeof_pyval(argument) for argument in arguments]))
+
+
+def _nothing(_: tuple[Any, ...]) -> None:
+    """The short way of who has taken none."""
+
+
+def _alike(kinds: Sequence[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], bool]:
+    """The test whether inputs are of certain kinds; written out for two, which takes half as long."""
+    if len(kinds) != 2:
+        known = [(dtype, shape) for _, dtype, shape, _ in kinds]
+
+        def are_all_alike(inputs: tuple[Any, ...]) -> bool:
+            if len(inputs) != len(known):
+                return False
+            for array, (dtype, shape) in zip(inputs, known):  # noqa: B905 -- a keyword takes as long as a comparison
+                if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+                    return False
+                if not array.flags.carray:
+                    return False
+            return True
+
+        return are_all_alike
+    (_, dtype_1, shape_1, _), (_, dtype_2, shape_2, _) = kinds
+
+    def are_alike(inputs: tuple[Any, ...]) -> bool:
+        if len(inputs) != 2:
+            return False
+        first, second = inputs
+        return (
+            type(first) is np.ndarray
+            and type(second) is np.ndarray
+            and first.dtype is dtype_1
+            and second.dtype is dtype_2
+            and first.shape == shape_1
+            and second.shape == shape_2
+            and first.flags.carray
+            and second.flags.carray
+        )
+
+    return are_alike
+
+
+def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[float, ...]) -> Short:
+    """A way as a function of the inputs, which does no step that they don't need.
+
+    It compares them with those of an earlier call, one property after another. None if they differ, or if the kernel may
+    have refused an entry.
+    """
+    kernel, samples, flats, between, outputs, divisor, is_plain, finished, _ = way
+    are_alike, rest, empty = _alike(kinds), (*parameters, *between), np.empty
+
+    def reshaped(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if flats is None:
+            return inputs
+        return tuple([array.reshape(flat) for array, flat in zip(inputs, flats, strict=True)])
+
+    def value(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
+        if not are_alike(inputs):
+            return None
+        total = kernel(samples, *reshaped(inputs), *rest)
+        return (total / divisor, None) if total == total else None
+
+    def derivative(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
+        if not are_alike(inputs):
+            return None
+        output = empty(shape, dtype)
+        total = kernel(samples, *inputs, *rest, output)
+        if total != total:
+            return None
+        return total / divisor if divisor else None, output
+
+    def derivatives(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
+        if not are_alike(inputs):
+            return None
+        made = [make(shape, dtype) for make, shape, dtype, _ in outputs]
+        writes = [array if flat is None else array.reshape(flat) for array, (*_, flat) in zip(made, outputs, strict=True)]
+        total = kernel(samples, *reshaped(inputs), *rest, *writes)
+        if total != total:
+            return None
+        return total / divisor if divisor else None, finished(made)
+
+    if not outputs:
+        return value
+    make, shape, dtype, flat = outputs[0]
+    return derivative if is_plain and make is empty and flats is None and flat is None else derivatives
 
 
 def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:
