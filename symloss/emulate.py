@@ -55,7 +55,7 @@ class Emulation:
         self.kind = SINGLE if single else DOUBLE
         body = Body(program, narrow, "load", *wide)
         self._code = compile("\n".join(body.lines()), f"<{program.entry} of {program.loss.name}>", "exec")
-        self._kept = body.kept
+        self._kept, self._joined = body.kept, body.joined
         #: Whether it uses functions that take a millisecond a number.
         self.slow = any(name in _FORMULAS and name not in _LANES | _EXACT for name in body.scalar.used)
         self._known = {name: _meaning(name) for name in sorted(body.scalar.used - {"load"})}
@@ -78,6 +78,8 @@ class Emulation:
             for i in loss.predictions
         }
         scope = self._known | sizes | dict(arrays) | made | {"factor": self.factor}
+        for name, (array, axes) in self._joined.items():
+            scope[name] = scope[array].reshape(*scope[array].shape[:-axes], -1)
         scope |= {name: Number(value) for name, value in parameters.items()}
         lanes = (count,) if self.narrow else ()
         for name, dims in self.program.scratch.items():

@@ -155,6 +155,39 @@ def places(statements: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
                     yield from places(inner)
 
 
+def are_last_axes(parts: Iterable[Any], axes: tuple[Index, ...]) -> bool:
+    """Whether inputs and outputs have all of these indices as their last, or none; nothing else has any."""
+    found = set(axes)
+
+    def lacks(*exprs: Any) -> bool:
+        return not any(found & symbols(expr) for expr in exprs)
+
+    def fits(place: tuple[Any, ...]) -> bool:
+        return lacks(*place) or (place[-len(axes) :] == axes and lacks(*place[: -len(axes)]))
+
+    def is_so(part: Any) -> bool:
+        match part:
+            case Load(_, _, place):
+                return fits(place)
+            case Store(_, place, value, unless):
+                return fits(place) and lacks(value, unless)
+            case Assign(_, value):
+                return lacks(value)
+            case Keep(_, place, value):
+                return lacks(*place, value)
+            case Loop(_, body):
+                return are_last_axes(body, axes)
+            case Reduce(_, body, accumulators):
+                return are_last_axes([*body, *accumulators], axes)
+            case Accumulator(_, _, term, unless, place):
+                return place is None and lacks(term, unless)
+            case If(branches):
+                return all(lacks(test) and are_last_axes(inner, axes) for test, inner in branches)
+        raise TypeError(f"no statement: {part!r}")
+
+    return all(map(is_so, parts))
+
+
 def _entries(expr: Any) -> Iterator[tuple[Expr, ...]]:
     if isinstance(expr, Basic):
         for entry in expr.atoms(Entry):

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 #: of `_math.py`, `_lanes.py` and `_memory.py`, except `gamma`: many parameters are called so, and their specs
 #: can't call the function.
 TAKEN = {
-    "acos", "acosh", "add", "add_to", "any_lane", "any_outside", "as_one", "asin", "asinh", "atan",
-    "atanh", "besseli0", "besseli1", "besseli2", "besseli_ratio", "besseli_ratio_slope", "blank",
+    "acos", "acosh", "add", "add_to", "any_lane", "any_outside", "as_one", "as_row", "asin", "asinh",
+    "atan", "atanh", "besseli0", "besseli1", "besseli2", "besseli_ratio", "besseli_ratio_slope", "blank",
     "block_of", "bose", "boxcox1p", "boxcox1p_square", "carry", "clear", "cos", "cosh", "counted", "cpu",
     "cuda", "data", "digamma", "divisor", "dtype", "empty", "entropy_gap", "entry_start", "entry_step",
     "erf", "erfc", "erfc_hazard", "erfc_hazard_slope", "exp", "exp_down", "expm1", "expm1_minus_x",
@@ -48,7 +48,7 @@ TAKEN = {
     "weighted", "whole", "wide", "wide_sigmoid", "wide_softplus", "within", "without", "x_minus_log1p",
     "zero_row",
 }  # fmt: skip
-_TAKEN_PREFIXES = ("add_", "by_", "either_", "grad_", "hess_", "holds_", "hvp_", "vector_")
+_TAKEN_PREFIXES = ("add_", "by_", "either_", "flat_", "grad_", "hess_", "holds_", "hvp_", "vector_")
 
 #: SymPy has its own sums over symbols; a formula with core dimensions needs the ones of symloss.
 _INSTEAD: dict[type, str] = {

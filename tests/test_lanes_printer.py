@@ -564,6 +564,44 @@ def test_rows_of_which_only_entries_at_labels_are_used_are_not_copied():
     assert printed([*at_label, Loop((K,), (LOAD_K, Store("hess_x", (K,), LOAD_K.name)))], True).tiles == {"x": 1, "hess_x": 1}
 
 
+H = Index("h", "H")
+X_KHJ = real("x_k_h_j")
+LOAD_KHJ = Load(X_KHJ, "x", (K, H, J))
+
+
+@pytest.mark.parametrize(
+    ("body", "axes"),
+    [
+        ((LOAD_KHJ, Store("grad_x", (K, H, J), X_KHJ)), 3),
+        ((LOAD_KHJ, Load(S, "s", (K,)), Store("grad_x", (K, H, J), X_KHJ * S)), 2),  # one s for the last two axes
+        ((LOAD_KHJ, Load(S, "s", (K, H)), Store("grad_x", (K, H, J), X_KHJ * S)), 1),
+        ((LOAD_KHJ, Store("grad_x", (H, K, J), X_KHJ)), 1),  # its rows follow each other in another order
+        ((LOAD_KHJ, Store("grad_x", (K, H, J), X_KHJ, Eq(J, LABEL))), 1),
+        ((LOAD_KHJ, Store("grad_x", (K, H, J), X_KHJ * Entry(real("all_s"), J))), 1),
+        ((LOAD_KHJ, If(((Gt(X_KHJ, 0), (Store("grad_x", (K, H, J), X_KHJ),)), (None, ())))), 3),
+    ],
+)  # fmt: skip
+def test_a_loop_over_neighbouring_axes_of_all_arrays_is_one(body, axes):
+    scratch = {"all_s": ("J",)}
+    found = printed([Loop((K, H, J), body)], False, scratch=scratch)
+    names = ["K", "H", "J"]
+    assert f"for j_start in range(0, {' * '.join(names[3 - axes :])}, LANES):" in found.text
+    assert found.text.count("for ") == 4 - axes
+    suffix = "" if axes == 3 else f"_{axes}"
+    assert found.joined == ({f"flat_x{suffix}": ("x", axes), f"flat_grad_x{suffix}": ("grad_x", axes)} if axes > 1 else {})
+    narrow = printed([Loop((K, H, J), body)], True, scratch=scratch)
+    assert narrow.joined == {} and narrow.text.count("for ") == 3
+
+
+def test_sums_over_neighbouring_axes_are_one_loop_and_places_are_not():
+    def text(**more):
+        return printed([Reduce((K, J), (LOAD_KJ,), (Accumulator("max", S, X_KJ, **more),))], False).text
+
+    assert "for j_start in range(0, K * J, LANES):" in text()
+    assert "for k in range(K):" in text(place=Symbol("s_at"))
+    assert "for k in range(K):" in text(unless=Eq(J, LABEL))
+
+
 def test_a_row_loop_in_a_row_loop_has_one_of_them_across_lanes():
     inner = Reduce((J,), (LOAD_KJ,), (Accumulator("sum", S, X_KJ, Ne(K, J)),))
     text = printed([Loop((K,), (inner, Keep("all_s", (K,), S)))], False, scratch={"all_s": ("K",)}).text

@@ -240,9 +240,9 @@ def gram_of_pairs(a: Prediction["I", "K", "D"]):
 @pytest.mark.parametrize(
     ("spec", "along", "across"),
     [
-        (gram, "a_by_a, (sample, i, i_2)", "a_by_a, (sample, i_2, i)"),
-        (grams, "a_gram_less_b, (sample, i, i_2)", "a_gram_less_b, (sample, i_2, i)"),
-        (gram_of_pairs, "a_by_a, (sample, i, k, i_2, k_2)", "a_by_a, (sample, i_2, k_2, i, k)"),
+        (gram, "flat_a_by_a, (sample, i_2)", "a_by_a, (sample, i_2, i)"),
+        (grams, "flat_a_gram_less_b, (sample, i_2)", "a_gram_less_b, (sample, i_2, i)"),
+        (gram_of_pairs, "flat_a_by_a, (sample, k_2)", "a_by_a, (sample, i_2, k_2, i, k)"),
     ],
 )
 def test_a_symmetric_matrix_is_read_along_its_rows(spec, along, across):

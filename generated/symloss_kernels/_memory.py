@@ -6,6 +6,8 @@ Arrays are C-contiguous. One that has a dimension less than there are indices is
 axis, and what is put there is added.
 """
 
+from functools import reduce
+
 from ._lanes import (
     DOUBLE,
     F64,
@@ -33,7 +35,7 @@ from ._lanes import (
 )
 from ._numba import LANES, call, cgutils, intrinsic, ir, signature, types
 
-__all__ = ["add_to", "flat", "load", "load_wide", "needs_scales", "put", "put_unless", "stream"]
+__all__ = ["add_to", "as_row", "flat", "load", "load_wide", "needs_scales", "put", "put_unless", "stream"]
 
 #: How many bytes ahead of a row's lanes a line of memory is asked for. Where memory, or a cache that many cores share, is
 #: far away, a core that waits for each line gets half of what it gets when it asks in time. Half a page is enough, and is
@@ -326,25 +328,39 @@ def put_unless(typingctx, array, indices, value, tile, skip):
     return _store(array, indices, value, tile, "unless")
 
 
-@intrinsic
-def flat(typingctx, array):
-    """The entries of an array, one after another, as long as the array is there.
+def _joined(array, axes, *more):
+    """The signature and the code of an array with its last axes as one, as long as that is there.
 
     `reshape` takes as long as some hundred entries, each time.
     """
-    kind = array.copy(ndim=1)
+    kind = array.copy(ndim=array.ndim - axes + 1)
 
     def emit(context, builder, sig, args):
         parts, made = context.make_array(array)(context, builder, args[0]), context.make_array(kind)(context, builder)
         for name in ("data", "nitems", "itemsize"):
             setattr(made, name, getattr(parts, name))
-        made.shape = cgutils.pack_array(builder, [parts.nitems])
-        made.strides = cgutils.pack_array(builder, [parts.itemsize])
+        sizes = cgutils.unpack_tuple(builder, parts.shape)
+        sizes[-axes:] = [reduce(builder.mul, sizes[-axes:])]
+        made.shape = cgutils.pack_array(builder, sizes)
+        strides = cgutils.unpack_tuple(builder, parts.strides)
+        made.strides = cgutils.pack_array(builder, [*strides[:-axes], parts.itemsize])
         for name in ("meminfo", "parent"):  # it owns nothing
             setattr(made, name, ir.Constant(getattr(made, name).type, None))
         return made._getvalue()
 
-    return signature(kind, array), emit
+    return signature(kind, array, *more), emit
+
+
+@intrinsic
+def flat(typingctx, array):
+    """The entries of an array, one after another."""
+    return _joined(array, array.ndim)
+
+
+@intrinsic(prefer_literal=True)
+def as_row(typingctx, array, axes):
+    """An array with so many of its last axes as one."""
+    return _joined(array, axes.literal_value, axes)
 
 
 @intrinsic

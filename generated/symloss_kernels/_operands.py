@@ -9,6 +9,7 @@ time, so that no copy is ever as large as the input.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,16 @@ from ._info import Input
 class Whole:
     """An array that kernels take as it is: (n, *core), or the core alone where all samples share it.
 
-    `check` is the test of its entries, if there is one; `given` is what its message shows.
+    `check` is the test of its entries, if there is one, and `tested` the number of them in a sample; `given` is what its
+    message shows.
     """
 
-    __slots__ = ("array", "check", "given", "shared")
+    __slots__ = ("array", "check", "given", "shared", "tested")
     staged = False
 
     def __init__(self, array: np.ndarray, shared: bool, check: Any, given: np.ndarray) -> None:
         self.array, self.shared, self.check, self.given = array, shared, check, given
+        self.tested = 0 if check is None else prod(array.shape[1:])
 
     def piece(self, start: int, stop: int) -> np.ndarray:
         """The samples from `start` to `stop`; a kernel tests their entries."""
@@ -36,18 +39,19 @@ class Whole:
 
     def inspect(self, start: int, stop: int) -> None:
         """Refuse an entry outside its domain."""
-        if self.check is not None:
+        if self.tested:
             self.check.check(self.array[start:stop], self.given, start)
 
 
 class Staged:
     """An array whose samples are converted when they are needed; a sample has `core` axes."""
 
-    __slots__ = ("axes", "check", "dtype", "given")
+    __slots__ = ("axes", "check", "dtype", "given", "tested")
     staged, shared = True, False
 
     def __init__(self, given: np.ndarray, core: int, dtype: np.dtype, check: Any) -> None:
         self.given, self.axes, self.dtype, self.check = given, given.ndim - core, dtype, check
+        self.tested = 0 if check is None else prod(given.shape[self.axes :])
 
     def piece(self, start: int, stop: int) -> np.ndarray:
         """The samples from `start` to `stop` in the kernels' form."""
@@ -57,7 +61,7 @@ class Staged:
 
     def inspect(self, start: int, stop: int) -> None:
         """Refuse an entry outside its domain."""
-        if self.check is not None:
+        if self.tested:
             self.check.check(self.piece(start, stop), self.given, start)
 
 
@@ -65,7 +69,7 @@ class Labels:
     """Labels of any integer dtype; one to leave out reads as 0."""
 
     __slots__ = ("entry", "given", "ignore_index", "one_a_sample", "size")
-    staged, shared = False, False
+    staged, shared, tested = False, False, 1
 
     def __init__(
         self, entry: Input, given: np.ndarray, size: int, ignore_index: int | None, place: int, fit: Layout

@@ -133,8 +133,9 @@ class Buffer:
             final.fill(batch.void)
         elif self.shared:
             # In the order of the samples, so that the sum is the same on any number of threads.
-            total = np.zeros(self.array.shape)
-            for start in sorted(self.sums):
+            first, *others = sorted(self.sums)
+            total = self.sums[first]
+            for start in others:
                 total += self.sums[start]
             final[...] = total.reshape(final.shape)
         elif self.place is not None and batch.layout.axes[self.place] and batch.layout.modes[self.place] is not FULL:

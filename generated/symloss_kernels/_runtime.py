@@ -345,9 +345,8 @@ class Loss:
         between = (None, *scale, *_VALUES.get(entry, ()))
         arrays = [np.empty(flat, array_dtype) for flat, (_, array_dtype, *_) in zip(flats, kinds, strict=True)]
         made = [make(shape if flat is None else flat, kind) for make, shape, kind, flat in outputs]
-        finished = partial(self._made, dtype)
-        if len(outputs) == len(self._predicted) and all(shape and kind is dtype for _, shape, kind, _ in outputs):
-            finished = self._grouped
+        into = [None if shape and kind is dtype else dtype for _, shape, kind, _ in outputs]
+        finished = partial(self._made, into) if any(into) else self._by_kind
         return Way(
             kernel=_compiled(kernel, (fit.n, *arrays, *self._defaults, *between, *made)),
             samples=fit.n,
@@ -484,11 +483,13 @@ class Loss:
 
     def _check(self, batch: Batch) -> None:
         """Check every entry before anything is written into a caller's array."""
-        if any(self._domains) or any(self._is_label):
-            step = max(1, PIECE // batch.layout.entries)
+        # A row that isn't tested, as of all centers, doesn't count.
+        tested = [operand for operand in batch.operands if operand.tested]
+        if tested:
+            step = max(1, PIECE // max([operand.tested for operand in tested]))
 
             def work(i: int) -> None:
-                for operand in batch.operands:
+                for operand in tested:
                     operand.inspect(i * step, min((i + 1) * step, batch.layout.n))
 
             _threads.each(work, -(-batch.layout.n // step))
@@ -615,16 +616,23 @@ class Loss:
             for place, out in zip(self._predicted, outs, strict=True)
         ]
 
-    def _made(self, dtype: np.dtype, arrays: list[np.ndarray]) -> Any:
-        """The results that a kernel has written, kind after kind: in their precision, and as numbers where they are."""
-        results = [array.astype(dtype, copy=False) for array in arrays]
-        return self._by_kind([result if result.ndim else result[()] for result in results])
+    def _made(self, into: Sequence[np.dtype | None], arrays: Sequence[np.ndarray]) -> Any:
+        """The results that a kernel has written, kind after kind: `into` has a precision where they aren't in it yet.
+
+        What has no axis becomes a number.
+        """
+        return self._by_kind([
+            array if dtype is None else array.astype(dtype) if array.ndim else dtype.type(array[()])
+            for array, dtype in zip(arrays, into, strict=True)
+        ])
 
     def _by_kind(self, results: list[Any]) -> Any:
-        """Results, kind after kind: those of the only kind, or a tuple."""
+        """The results, kind after kind: of the only kind, or a tuple of them."""
         count = len(self._predicted)
+        if len(results) == count:
+            return self._grouped(results)
         groups = [self._grouped(results[at : at + count]) for at in range(0, len(results), count)]
-        return groups[0] if len(groups) == 1 else tuple(groups)
+        return tuple(groups)
 
     def _grouped(self, arrays: list[Any]) -> Any:
         """The results of one kind: one array, or a named tuple of several."""
@@ -677,12 +685,12 @@ def _nothing(_: tuple[Any, ...]) -> None:
 def _alike(kinds: Sequence[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], bool]:
     """The test whether inputs are of certain kinds; written out for two, which takes half as long."""
     if len(kinds) != 2:
-        known = [(dtype, shape) for _, dtype, shape, _ in kinds]
+        _, dtypes, shapes, _ = zip(*kinds, strict=True)
 
         def are_all_alike(inputs: tuple[Any, ...]) -> bool:
-            if len(inputs) != len(known):
+            if len(inputs) != len(shapes):
                 return False
-            for array, (dtype, shape) in zip(inputs, known):  # noqa: B905 -- a keyword takes as long as a comparison
+            for array, dtype, shape in zip(inputs, dtypes, shapes):  # noqa: B905 -- the keyword takes its time
                 if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
                     return False
                 if not array.flags.carray:
@@ -719,15 +727,13 @@ def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[floa
     kernel, samples, flats, between, outputs, divisor, is_plain, finished, _ = way
     are_alike, rest, empty = _alike(kinds), (*parameters, *between), np.empty
 
-    def reshaped(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        if flats is None:
-            return inputs
-        return tuple([array.reshape(flat) for array, flat in zip(inputs, flats, strict=True)])
+    def reshaped(arrays: Any, flats: Any) -> Any:
+        return [array if flat is None else array.reshape(flat) for array, flat in zip(arrays, flats, strict=True)]
 
     def value(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
         if not are_alike(inputs):
             return None
-        total = kernel(samples, *reshaped(inputs), *rest)
+        total = kernel(samples, *(reshaped(inputs, flats) if flats else inputs), *rest)
         return (total / divisor, None) if total == total else None
 
     def derivative(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
@@ -743,16 +749,17 @@ def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[floa
         if not are_alike(inputs):
             return None
         made = [make(shape, dtype) for make, shape, dtype, _ in outputs]
-        writes = [array if flat is None else array.reshape(flat) for array, (*_, flat) in zip(made, outputs, strict=True)]
-        total = kernel(samples, *reshaped(inputs), *rest, *writes)
+        writes = reshaped(made, rooms) if any(rooms) else made
+        total = kernel(samples, *(reshaped(inputs, flats) if flats else inputs), *rest, *writes)
         if total != total:
             return None
         return total / divisor if divisor else None, finished(made)
 
     if not outputs:
         return value
-    make, shape, dtype, flat = outputs[0]
-    return derivative if is_plain and make is empty and flats is None and flat is None else derivatives
+    make, shape, dtype, _ = outputs[0]
+    rooms = [flat for *_, flat in outputs]
+    return derivative if is_plain and make is empty and not flats and not any(rooms) else derivatives
 
 
 def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:

@@ -38,6 +38,7 @@ from symloss.program import (
 )
 from symloss.scales import idle, spared
 from symloss.statements import (
+    are_last_axes,
     assigns_value,
     expressions,
     in_loops,
@@ -63,7 +64,9 @@ RUNTIME = {
         "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "folded", "max_of", "min_of",
         "opposite", "over", "product_of", "select", "sum_of", "wide",
     }),
-    "_memory": frozenset({"add_to", "load", "load_wide", "needs_scales", "put", "put_unless", "stream"}),
+    "_memory": frozenset({
+        "add_to", "as_row", "load", "load_wide", "needs_scales", "put", "put_unless", "stream",
+    }),
     "_runs": frozenset({"block_of", "occupied", "only", "positions_of", "run", "within", "without"}),
     "_tiles": frozenset({"as_one", "clear", "fetch", "flush", "row_of", "spare_row", "tile_of"}),
 }  # fmt: skip
@@ -89,6 +92,8 @@ class Body:
 
     #: Whether what only float64 data needs is left out where a kernel is compiled for float32 data.
     by_data = True
+    #: Whether a loop over neighbouring axes of all that it reads and writes is one over their entries.
+    joins_axes = True
 
     def __init__(
         self,
@@ -112,6 +117,9 @@ class Body:
         self.scalar.rounds_sums = not (wide_sums or program.loss.dims)
         self.lane: str | None = SAMPLE if narrow else None
         self.tiles: dict[str, int] = {}
+        #: From names to the array, and how many of its last axes are one under that name.
+        self.joined: dict[str, tuple[str, int]] = {}
+        self._axes: tuple[Index, ...] = ()  # those that are one in the loop at hand
         self.kept: dict[str, Kept] = {}
         self._varying: set[str] = set()
         self._places: dict[str, str] = {}  # the lanes that a branch writes to
@@ -232,7 +240,8 @@ class Body:
         self._name(name, self.narrow or any(self._varies(i) for i in indices))
         load = "load" if is_label else self.load
         self.scalar.used.add(load)
-        lines = [f"{name} = {load}({source}, {self._at(SAMPLE, *indices)}, {self._tile(source, indices)})"]
+        array, places = self._place(source, indices)
+        lines = [f"{name} = {load}({array}, {self._at(SAMPLE, *places)}, {self._tile(source, indices)})"]
         if source in self.tests:
             self.tested.add(source)
             lines.append(self.tests[source].format(source, self.lane, name))
@@ -247,6 +256,15 @@ class Body:
             return "None"
         self.tiles[array] = len(indices)
         return f"{array}_tile"
+
+    def _place(self, array: str, indices: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """An array and the indices of an access, with the axes as one that are one in the loop at hand."""
+        count = len(self._axes)
+        if count < 2 or tuple(indices[-count:]) != self._axes:
+            return array, indices
+        name = f"flat_{array}" if count == len(indices) else f"flat_{array}_{count}"
+        self.joined[name] = array, count
+        return name, (*indices[:-count], indices[-1])
 
     def _at(self, *indices: Any) -> str:
         """A tuple of indices."""
@@ -265,10 +283,11 @@ class Body:
     def _put(self, how: str, array: str, indices: Sequence[Any], value: str, last: str = "") -> str:
         """A write; in a branch that not every lane takes, to the lanes that do."""
         self.scalar.used.add(how)
-        texts = [SAMPLE, *(self.scalar.text(i) for i in indices)]
+        name, own = self._place(array, indices)
+        texts = [SAMPLE, *(self.scalar.text(i) for i in own)]
         places = self._at(*(self._places.get(text, text) for text in texts))
         more = f", {last}" if last else ""
-        return f"{how}({array}, {places}, {value}, {self._tile(array, indices)}{more})"
+        return f"{how}({name}, {places}, {value}, {self._tile(array, indices)}{more})"
 
     def _store(self, store: Store) -> list[str]:
         sparse = store.output in self.program.sparse
@@ -313,25 +332,42 @@ class Body:
             place[-1] == last and not any(last in symbols(i) for i in place[:-1]) for place in found
         )
 
-    @contextmanager
-    def _lanes(self, index: Index, across: bool) -> Iterator[None]:
-        before = self.lane
-        if across:
-            self.lane = index.name
-        yield
-        self.lane = before
+    def _joins(self, loops: tuple[Index, ...], statements: Sequence[Any]) -> tuple[Index, ...]:
+        """The last of the loops, as many as run over neighbouring axes of whatever is read and written.
 
-    def _nest(self, loops: Sequence[Index], across: bool, inner: list[str]) -> list[str]:
+        A row of a feature map may have fewer entries than there are lanes.
+        """
+        if not self.joins_axes:
+            return loops[-1:]
+        for first in range(len(loops) - 1):
+            axes = loops[first:]
+            if are_last_axes(statements, axes):
+                return axes
+        return loops[-1:]
+
+    @contextmanager
+    def _lanes(self, axes: tuple[Index, ...], across: bool) -> Iterator[None]:
+        before = self.lane, self._axes
+        if across:
+            self.lane, self._axes = axes[-1].name, axes
+        yield
+        self.lane, self._axes = before
+
+    def _nest(
+        self, loops: Sequence[Index], axes: tuple[Index, ...], across: bool, inner: list[str]
+    ) -> list[str]:
         lines = inner
+        if across:
+            self.scalar.used |= {"LANES", "run"}
+            name, size = axes[-1].name, " * ".join(index.dim for index in axes)
+            lines = [
+                f"for {name}_start in range(0, {size}, LANES):",
+                f"    {name} = run({name}_start, {size})",
+                *(f"    {line}" for line in lines),
+            ]
+            loops = loops[: -len(axes)]
         for index in reversed(loops):
-            head = [f"for {index.name} in range({index.dim}):"]
-            if across and index is loops[-1]:
-                self.scalar.used |= {"LANES", "run"}
-                head = [
-                    f"for {index.name}_start in range(0, {index.dim}, LANES):",
-                    f"    {index.name} = run({index.name}_start, {index.dim})",
-                ]
-            lines = [*head, *(f"    {line}" for line in lines)]
+            lines = [f"for {index.name} in range({index.dim}):", *(f"    {line}" for line in lines)]
         return lines
 
     @contextmanager
@@ -349,13 +385,16 @@ class Body:
 
     def _loop(self, loops: Sequence[Index], body: Sequence[Statement]) -> list[str]:
         across = self._across(loops, body)
+        axes = self._joins(tuple(loops), body) if across else ()
         lines: list[str] = []
-        with self._lanes(loops[-1], across), self._divided(body, lines):
+        with self._lanes(axes, across), self._divided(body, lines):
             inner = self._all(body)
-        return lines + self._nest(loops, across, inner)
+        return lines + self._nest(loops, axes, across, inner)
 
     def _reduce(self, reduce: Reduce) -> list[str]:
-        across = self._across(reduce.loops, [*reduce.body, *reduce.accumulators])
+        parts = [*reduce.body, *reduce.accumulators]
+        across = self._across(reduce.loops, parts)
+        axes = self._joins(reduce.loops, parts) if across else ()
         start: list[str] = []
         lines: list[str] = []
         for a in reduce.accumulators:
@@ -366,12 +405,12 @@ class Body:
                 start.append(f"{a.name} = {NEUTRAL[a.op]}")
             if a.place is not None:
                 start.append(f"{a.place} = 0")
-        with self._lanes(reduce.loops[-1], across), self._divided(reduce.body, lines):
+        with self._lanes(axes, across), self._divided(reduce.body, lines):
             inner = self._all(reduce.body)
             varies = [self._varies(a.term) or self._varies(a.unless) for a in reduce.accumulators]
             for a in reduce.accumulators:
                 inner += self._accumulate(a, reduce.loops, across)
-        lines += self._nest(reduce.loops, across, inner)
+        lines += self._nest(reduce.loops, axes, across, inner)
         for a, varied in zip(reduce.accumulators, varies, strict=True):
             lines += self._finish(a, reduce.loops, across)
             for name in (a.name, a.place):

@@ -329,5 +329,7 @@ def _sizes(program: Program, body: Body, lines: list[str]) -> list[str]:
     if scratch and body.narrow:
         scratch.append("lane = run(0, LANES)")
     scratch += [f"{name}_tile = tile_of({name}, {axes})" for name, axes in body.tiles.items()]
+    scratch += [f"{name} = as_row({array}, {axes})" for name, (array, axes) in body.joined.items()]
+    body.scalar.used |= {"as_row"} if body.joined else set()
     words = set(re.findall(r"\w+", " ".join(lines + scratch)))
     return [known[dim] for dim in program.loss.dims if dim in known and dim in words] + scratch

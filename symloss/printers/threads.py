@@ -34,6 +34,7 @@ class DeviceBody(Body):
     """
 
     by_data = False
+    joins_axes = False
 
     def __init__(self, program: Program, chosen: Arithmetic) -> None:
         self._tests = {i.name: test for i in program.loss.inputs if (test := _test(i))}
@@ -133,7 +134,7 @@ class DeviceBody(Body):
         others = [a for a in sums if a.unless is not None]
         lines = [f"{m}, {m}_base, {at} = -inf, -inf, -1"]
         lines += [f"{a.name}, {a.name}_carry = 0.0, 0.0" for a in sums]
-        with self._lanes(k, True):
+        with self._lanes((k,), True):
             inner = self._all(statement.body)
             entry = self.scalar.text(largest.term)
             beaten = f"({m}_entry > {m}) | ({m}_entry != {m}_entry)"
@@ -165,7 +166,7 @@ class DeviceBody(Body):
                     term = f"select({k} == {at}, 0.0, {term})"
                 more = f"within({k}, {term}, 0.0), {data}"
                 inner.append(f"{a.name}, {a.name}_carry = tally({a.name}, {a.name}_carry, {more})")
-        lines += self._nest(statement.loops, True, inner)
+        lines += self._nest(statement.loops, (k,), True, inner)
         lines.append(f"{m}_own, {at}_own = {m}, {at}")
         lines.append(f"{m}, {at} = first_max({m}, {at}, team)")
         if others:
@@ -201,12 +202,14 @@ class DeviceBody(Body):
     def _tile(self, array: str, indices: Sequence[Any]) -> str:
         return "None"
 
-    def _nest(self, loops: Sequence[Index], across: bool, inner: list[str]) -> list[str]:
-        lines = super()._nest(loops, across, inner)
+    def _nest(
+        self, loops: Sequence[Index], axes: tuple[Index, ...], across: bool, inner: list[str]
+    ) -> list[str]:
+        lines = super()._nest(loops, axes, across, inner)
         if across:
             self.scalar.used |= {"entry_start", "entry_step"}
             self.scalar.used.discard("LANES")
-            index = loops[-1]
+            (index,) = axes
             head = f"for {index.name}_start in range(0, {index.dim}, LANES):"
             mine = f"for {index.name}_start in range(entry_start(), {index.dim}, entry_step()):"
             lines = [line.replace(head, mine) for line in lines]
