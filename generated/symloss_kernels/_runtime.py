@@ -292,9 +292,10 @@ class Loss:
         for known in (way.short, self._short):
             if len(known) >= KNOWN:
                 known.clear()
-        if parameters not in way.short:
-            way.short[parameters] = _shortcut(way, kinds, parameters)
-        self._short[key] = way.short[parameters]
+        short = way.short.get(parameters)
+        if short is None:  # another thread may empty the table at any time
+            short = way.short[parameters] = _shortcut(way, kinds, parameters)
+        self._short[key] = short
 
     def _simple(self, entry: str, keywords: dict[str, Any]) -> tuple[tuple[float, ...], bool, Any] | None:
         """Parameters, whether the mean is wanted, and `out`; None where other keywords are given."""
