@@ -87,7 +87,7 @@ CASES = [
         """,
     ),
     (
-        "of two indices the last one goes across lanes",
+        "two indices that are those of all arrays go across lanes as one",
         [Loop((K, J), (LOAD_KJ, Store("grad_x", (K, J), X_KJ)))],
         """
         for k in range(K):
@@ -96,11 +96,29 @@ CASES = [
                 put(grad_x, (sample, k, j), factor * x_k_j, grad_x_tile)
         """,
         """
+        for j_start in range(0, K * J, LANES):
+            j = run(j_start, K * J)
+            x_k_j = load(flat_x, (sample, j), None)
+            put(flat_grad_x, (sample, j), factor * x_k_j, None)
+        """,
+    ),
+    (
+        "of other two indices the last one does",
+        [Loop((K, J), (LOAD_KJ, Load(S, "s", (K,)), Store("grad_x", (K, J), X_KJ * S)))],
+        """
+        for k in range(K):
+            for j in range(J):
+                x_k_j = load(x, (sample, k, j), x_tile)
+                s = load(s, (sample, k), s_tile)
+                put(grad_x, (sample, k, j), factor * (s * x_k_j), grad_x_tile)
+        """,
+        """
         for k in range(K):
             for j_start in range(0, J, LANES):
                 j = run(j_start, J)
                 x_k_j = load(x, (sample, k, j), None)
-                put(grad_x, (sample, k, j), factor * x_k_j, None)
+                s = load(s, (sample, k), None)
+                put(grad_x, (sample, k, j), factor * (s * x_k_j), None)
         """,
     ),
     (
