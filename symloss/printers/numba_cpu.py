@@ -32,9 +32,7 @@ DONE = {
 }
 
 
-def module(
-    derivation: Derivation, header: str, chosen: Mapping[str, Arithmetic]
-) -> str:
+def module(derivation: Derivation, header: str, chosen: Mapping[str, Arithmetic]) -> str:
     """The source of a loss's kernels.
 
     Args:
