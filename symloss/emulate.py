@@ -176,12 +176,8 @@ def _finish(total: Any, carry: Any) -> Any:
 
 
 def _quotient(x: np.ndarray, y: Any) -> Any:
-    """x / y in the precision of x; a y that is no usual float32 number isn't rounded before."""
-    if x.dtype != SINGLE:
-        return x / y
-    usual = (y > 2.0**-120) & (y < 2.0**120)
-    with np.errstate(all="ignore"):
-        return np.where(usual, x / np.asarray(y, SINGLE), x / np.asarray(y, DOUBLE)).astype(SINGLE)
+    """x / y in the precision of x; y isn't rounded to it before."""
+    return x / y if x.dtype != SINGLE else (x / np.asarray(y, DOUBLE)).astype(SINGLE)
 
 
 def _over(x: Any, y: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sympy import Abs, And, Eq, Expr, Integer, Piecewise, S, exp, piecewise_fold, sqrt
 
 from symloss import atoms as a
-from symloss.index import Binder, Index, Max, Sum, rewrite, substitute
+from symloss.index import Binder, Index, Max, Min, Sum, rewrite, substitute
 from symloss.program import gap, scale_of, scaled, shift
 
 
@@ -152,9 +152,12 @@ def _unit_centred(node: a.UnitCentred) -> Expr:
 
 def _max_share(node: a.MaxShare) -> Expr:
     (body,), indices = node.open()
-    largest = Max(body, *indices)
-    count = Sum(_where(body, largest, Integer(1)), *indices)
-    return _where(node.body_at(), largest, 1 / count)
+    entry, extreme = node.body_at(), Max
+    if body.could_extract_minus_sign():  # of a minimum, which the formula has already
+        body, entry, extreme = -body, -entry, Min
+    best = extreme(body, *indices)
+    count = Sum(_where(body, best, Integer(1)), *indices)
+    return _where(entry, best, 1 / count)
 
 
 def _where(entry: Expr, largest: Expr, value: Expr) -> Expr:

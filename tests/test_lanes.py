@@ -248,14 +248,29 @@ def test_lanes_by_a_divisor_are_what_a_division_gives(dtype):
     assert np.all(np.abs(out[finite] - expected[finite]) <= np.spacing(np.abs(expected[finite])))
 
 
+@BOTH
+def test_no_quotient_depends_on_the_lanes_beside_it(dtype):
+    """One lane whose reciprocal is no usual number has all of them tried again."""
+    rng = np.random.default_rng(13)
+    x, y = (np.ldexp(rng.uniform(1, 2, (20_000, LANES)), rng.integers(-40, 40, (20_000, LANES))) for _ in range(2))
+    x, y = x.astype(dtype), y.astype(dtype)
+    alone, beside = np.empty_like(x), np.empty_like(x)
+    divide_each_by_lanes(x, y, alone)
+    y[:, 3] = -y[:, 3]
+    divide_each_by_lanes(x, y, beside)
+    beside[:, 3] = -beside[:, 3]
+    np.testing.assert_array_equal(np.delete(alone, 3, axis=1), np.delete(beside, 3, axis=1))
+    np.testing.assert_array_max_ulp(alone[:, 3], beside[:, 3], 1)
+
+
 def test_a_divisor_meets_numbers_of_another_precision():
     x, y = numbers(np.float64), numbers(np.float32, 1)
     with np.errstate(all="ignore"):
         same(apply(lambda a, b: over(a, divisor(b)), x, y), x / y)
         # What a row has once doesn't widen its float32 entries, as a number doesn't.
         usual = np.linspace(0.1, 9, LANES)
-        same(apply(lambda a, b: over(a, divisor(b)), y, usual), y / usual.astype(np.float32))
-        # What is no usual float32 number isn't rounded to one.
+        same(apply(lambda a, b: over(a, divisor(b)), y, usual), (y / usual).astype(np.float32))
+        # It isn't rounded to a float32 number before.
         same(apply(lambda a, b: over(a, divisor(b)), y, x), (y / x).astype(np.float32))
         same(apply(lambda a: over(a, divisor(3.0)), y), y / np.float32(3))
         same(apply(lambda a: over(1.0, divisor(a)), x), 1.0 / x)

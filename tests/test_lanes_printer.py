@@ -620,6 +620,23 @@ def test_sums_over_neighbouring_axes_are_one_loop_and_places_are_not():
     assert "for k in range(K):" in text(unless=Eq(J, LABEL))
 
 
+@pytest.mark.parametrize(
+    ("reads", "accumulators"),
+    [
+        ("load", [("max", X_K), ("min", X_K)]),
+        ("load", [("max", abs(X_K)), ("max", -X_K)]),
+        ("load_wide", [("max", X_K - T)]),
+        ("load_wide", [("max", X_K), ("sum", X_K)]),
+    ],
+)
+def test_a_loop_that_only_chooses_numbers_of_the_data_reads_them_as_they_are(reads, accumulators):
+    """Also in a kernel that is float64 for float32 data: what a row's lanes have in common is float64 all the same."""
+    found = tuple(Accumulator(op, real(f"s_{n}"), term) for n, (op, term) in enumerate(accumulators))
+    statements = (LOAD_T, Reduce((K,), (LOAD_K,), found), Assign(VALUE, T * found[0].name))
+    text = "\n".join(Body(Program(LOSS, "value", statements, (), (), {}), False, "load_wide").lines())
+    assert f"x_k = {reads}(x, " in text and "t_i = load_wide(t, " in text
+
+
 def test_a_row_loop_in_a_row_loop_has_one_of_them_across_lanes():
     inner = Reduce((J,), (LOAD_KJ,), (Accumulator("sum", S, X_KJ, Ne(K, J)),))
     text = printed([Loop((K,), (inner, Keep("all_s", (K,), S)))], False, scratch={"all_s": ("K",)}).text

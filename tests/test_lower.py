@@ -41,6 +41,7 @@ from symloss.spec import (
     index,
     loss,
 )
+from symloss.statements import nested
 
 LOSSES = sorted(standard().names())
 
@@ -494,3 +495,16 @@ def test_a_product_of_cases_has_the_derivative_of_a_product():
     product = 1.0 * 1.5 * 0.5 * 2.0
     assert value == pytest.approx(np.log1p(product), rel=1e-15)
     np.testing.assert_allclose(grad, np.where(box < target, product / box / (1 + product), 0.0), rtol=1e-15)
+
+
+@loss
+def above_the_smallest(x: Prediction["K"], t: Target["K"]):
+    k = index("K")
+    return Sum(x[k] * t[k], k) * Min(x[k], k)
+
+
+def test_the_derivative_of_a_minimum_uses_the_minimum():
+    """Not the maximum of what it is the negative of, which would be found beside it."""
+    program = lower(derive(above_the_smallest.trace()), "value_and_grad")
+    found = [a.op for s in nested(program.body) if isinstance(s, Reduce) for a in s.accumulators]
+    assert sorted(found) == ["min", "sum", "sum"]

@@ -302,6 +302,8 @@ def test_box_cox():
 
 # (function, arguments, what it must give)
 EDGES = [
+    ("log", [(0.0,), (-0.0,), (INF,), (-INF,), (-1.0,), (TINY,), (NAN,)],
+     [-INF, -INF, INF, NAN, NAN, math.log(TINY), NAN]),
     ("sigmoid", [(0.0,), (INF,), (-INF,), (-800.0,), (1e308,), (NAN,)], [0.5, 1.0, 0.0, 0.0, 1.0, NAN]),
     ("softplus", [(INF,), (-INF,), (-800.0,), (1e308,), (NAN,)], [INF, 0.0, 0.0, 1e308, NAN]),
     ("log1mexp", [(0.0,), (-INF,), (-800.0,), (NAN,), (-TINY,)], [-INF, 0.0, 0.0, NAN, math.log(TINY)]),

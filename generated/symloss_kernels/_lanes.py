@@ -411,49 +411,65 @@ def by_scalar(builder, x, y, zero=False):
     """`divided` of lanes and a float64, which doesn't widen float32 lanes."""
     if not RECIPROCALS:
         return divided(builder, x, splat(builder, y), zero)
-    near = builder.fptrunc(y, F32) if x.type.element == F32 else y
-    inverse, usual = reciprocal(builder, near)
-    inverse, near, y = (splat(builder, part) for part in (inverse, near, y))
-    return by_reciprocal(builder, x, near, inverse, usual, zero, far=y)
+    most, rest, usual = reciprocal(builder, y, x.type.element)
+    return by_reciprocal(builder, x, splat(builder, y), splat(builder, most), splat(builder, rest), usual, zero)
 
 
-def reciprocal(builder, y):
-    """1 / y, of a scalar or of lanes, and whether it may be multiplied by: positive, and far from the ends of its range."""
-    item = y.type.element if isinstance(y.type, ir.VectorType) else y.type
-    inverse = builder.fdiv(constant(y.type, 1.0), y)
-    least, largest = (constant(y.type, 2.0**power) for power in ((-1000, 1000) if item == F64 else (-120, 120)))
-    usual = builder.and_(builder.fcmp_ordered(">", inverse, least), builder.fcmp_ordered("<", inverse, largest))
-    if item is not y.type:
+def reciprocal(builder, y, item):
+    """1 / y, of a scalar or of lanes, as two numbers of a precision, and whether it may be multiplied by."""
+    kind = vector(item) if isinstance(y.type, ir.VectorType) else item
+    one = constant(y.type, 1.0)
+    inverse = builder.fdiv(one, y)
+    # The first is less by more than it is rounded, so that there always is a rest, which has its sign.
+    most = builder.fmul(inverse, constant(y.type, 1 - (2.0**-51 if item == F64 else 2.0**-22)))
+    if kind == y.type:
+        rest = builder.fmul(operation(builder, "fma", [builder.fneg(most), y, one]), inverse)
+    else:
+        most = builder.fptrunc(most, kind)
+        rest = builder.fptrunc(builder.fsub(inverse, builder.fpext(most, y.type)), kind)
+    usual = _is_usual(builder, most)
+    if kind is not item:
         usual = builder.icmp_unsigned("==", builder.bitcast(usual, WORD), ir.Constant(WORD, 2**LANES - 1))
-    return inverse, usual
+    return most, rest, usual
 
 
-def by_reciprocal(builder, x, y, inverse, usual, zero=False, far=None):
-    """`divided` of x and y, as a product: a division takes ten times as long.
+def _is_usual(builder, inverse):
+    """Whether a reciprocal is positive, and so far from the ends of the range that what it lacks is no subnormal number."""
+    item = _item(inverse)
+    least, largest = (constant(inverse.type, 2.0**power) for power in ((-960, 1000) if item == F64 else (-100, 120)))
+    above, below = builder.fcmp_ordered(">", inverse, least), builder.fcmp_ordered("<", inverse, largest)
+    return builder.and_(above, below)
 
-    What the product lacks is added, which gives the quotient as a division rounds it, but that of numbers next to the
-    smallest there are it may be one ulp off. What infinity lacks is NaN, in place of which any finite number will do; zero
-    has a zero of its own sign, as y is positive. Where the reciprocal isn't a usual number, x is divided by `far`, which is y
-    before it was rounded, if it was.
 
-    LOOSE lanes need it too: y / y has to be 1, or what is zero for every row of two entries would not be.
+def _item(value):
+    """The type of a number, or of the numbers in lanes."""
+    return value.type.element if isinstance(value.type, ir.VectorType) else value.type
+
+
+def by_reciprocal(builder, x, y, most, rest, usual, zero=False):
+    """`divided` of x and y, as two products with the parts of the reciprocal: a division takes ten times as long.
+
+    The sum of them, rounded once, is off the quotient by some 2^-102 of it before it is rounded (2^-45 in float32), so it
+    differs from a division's only where the quotient is as near as that to the middle of two numbers, or is next to the
+    smallest there are. What is a number, such as y / y, comes out as that number. Infinities and zeros keep
+    their signs, since the parts have one sign. Lanes whose reciprocal isn't usual are divided.
+
+    LOOSE lanes need the rest too: y / y has to be 1, or what is zero for every row of two entries would not be.
     """
+
+    def product():
+        return operation(builder, "fma", [x, most, builder.fmul(x, rest)])
+
     with builder.if_else(usual) as (then, otherwise):
         with then:
-            product = builder.fmul(x, inverse)
-            excess = operation(builder, "fma", [product, y, builder.fneg(x)])
-            item = x.type.element if isinstance(x.type, ir.VectorType) else x.type
-            least = constant(x.type, -(2.0**1000 if item == F64 else 2.0**120))
-            excess = builder.select(builder.fcmp_ordered(">", excess, least), excess, least)
-            # The negative of the choice would be no maximum any more, which is one instruction.
-            near = operation(builder, "fma", [excess, builder.fneg(inverse), product])
-            near_from = builder.block
+            near, near_from = product(), builder.block
         with otherwise:
-            quotient = divided(builder, x, y if far is None else far, zero)
+            # No lane's result depends on what is in the others.
+            far = builder.select(_is_usual(builder, most), product(), divided(builder, x, y, zero))
             far_from = builder.block
     result = builder.phi(x.type)
     result.add_incoming(near, near_from)
-    result.add_incoming(quotient, far_from)
+    result.add_incoming(far, far_from)
     return result
 
 
@@ -464,9 +480,9 @@ def divided(builder, x, y, zero=False):
     result = builder.fdiv(x, y)
     if not zero:
         return result
+    # y times 0 is 0, or NaN of an infinite y, where the quotient is right, and of NaN.
     nothing = constant(x.type, 0.0)
-    known = builder.fcmp_ordered("ord", y, y)
-    return builder.select(builder.and_(builder.fcmp_ordered("==", x, nothing), known), nothing, result)
+    return builder.select(builder.fcmp_ordered("==", x, builder.fmul(y, nothing)), nothing, result)
 
 
 _arithmetic((operator.add, operator.iadd), "fadd", "add")
@@ -564,14 +580,14 @@ def any_lane(typingctx, test):
 
 @intrinsic
 def divisor(typingctx, y):
-    """A number that a loop divides by again and again, for `over`: with its reciprocal, and whether that is of use."""
+    """A number that a loop divides by again and again, for `over`: with its reciprocal's parts, and whether they are of use."""
     kind = number(y)
 
     def emit(context, builder, sig, args):
-        inverse, usual = reciprocal(builder, args[0]) if RECIPROCALS else (args[0], I1(0))
-        return context.make_tuple(builder, sig.return_type, [args[0], inverse, usual])
+        parts = reciprocal(builder, args[0], _item(args[0])) if RECIPROCALS else (args[0], args[0], I1(0))
+        return context.make_tuple(builder, sig.return_type, [args[0], *parts])
 
-    return signature(types.Tuple((kind, kind, types.boolean)), kind), emit
+    return signature(types.Tuple((kind, kind, kind, types.boolean)), kind), emit
 
 
 def _over(doc, zero):
@@ -584,14 +600,14 @@ def _over(doc, zero):
         kind = SINGLE if x == SINGLE and isinstance(of, Lanes) else joined(x, of) or types.float64
 
         def emit(context, builder, sig, args):
-            y, inverse, usual = (builder.extract_value(args[1], place) for place in range(3))
+            y, *parts = (builder.extract_value(args[1], place) for place in range(4))
             if kind == SINGLE and isinstance(of, Lanes) and of != SINGLE:
-                near = builder.fptrunc(y, vector(F32))
                 if RECIPROCALS:
-                    return by_reciprocal(builder, args[0], near, *reciprocal(builder, near), zero, far=y)
+                    parts = reciprocal(builder, y, F32)
+                    return by_reciprocal(builder, args[0], y, *parts, zero)
                 return divided(builder, args[0], y, zero)
             if RECIPROCALS and kind == of and isinstance(kind, Lanes):
-                return by_reciprocal(builder, args[0], y, inverse, usual, zero)
+                return by_reciprocal(builder, args[0], y, *parts, zero)
             return divided(builder, args[0], context.cast(builder, y, of, kind), zero)
 
         return signature(kind, kind, by), emit

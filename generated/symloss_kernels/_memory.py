@@ -122,25 +122,35 @@ class _Access:
             # Into the nearest cache, as data.
             call(self.builder, "llvm.prefetch.p0", ir.VoidType(), [place, I32(write), I32(3), I32(1)])
 
-    def read(self):
-        """The number there, or the lanes there; 0 in lanes that aren't in use."""
+    def read(self, wanted=None):
+        """The number there, or the lanes there, as a `wanted` type that is wider; 0 in lanes that aren't in use."""
         builder, kind = self.builder, vector(self.item)
+        wanted = wanted or (kind if self.many else self.item)
+
+        def widened(value):
+            return value if value.type == wanted else builder.fpext(value, wanted)
+
         if not self.many:
-            return builder.load(self.pointer)
+            return widened(builder.load(self.pointer))
         zeros = ir.Constant(kind, None)
-        result = cgutils.alloca_once(builder, kind)
+        # Widened in each branch, where a processor can do it while it reads.
+        result = cgutils.alloca_once(builder, wanted)
         if not self.row:
-            self._by_lane(lambda mask: builder.store(self._gathered(kind, mask, zeros), result))
+            self._by_lane(lambda mask: builder.store(widened(self._gathered(kind, mask, zeros)), result))
             return builder.load(result)
         pointer = builder.bitcast(self.pointer, kind.as_pointer())
         # A masked access is several times slower than a plain one where the processor writes whole cache lines.
         with builder.if_else(self.full, likely=True) as (plain, masked):
             with plain:
                 self._ask_ahead(pointer, 0)
-                builder.store(builder.load(pointer, align=self.size.constant), result)
+                builder.store(widened(builder.load(pointer, align=self.size.constant)), result)
             with masked:
                 args = [pointer, self.size, self.mask, zeros]
-                builder.store(call(builder, self._name("load"), kind, args), result)
+                lanes = widened(call(builder, self._name("load"), kind, args))
+                if wanted != kind:
+                    # Already 0 where it is chosen; else LLVM would widen behind both branches.
+                    lanes = builder.select(self.mask, lanes, ir.Constant(wanted, None))
+                builder.store(lanes, result)
         return builder.load(result)
 
     def write(self, value, past_caches=None):
@@ -244,9 +254,8 @@ def _load(array, indices, tile, widen):
         kind = ((LOOSE if widen else SINGLE) if array.dtype == types.float32 else DOUBLE) if many else types.float64
 
     def emit(context, builder, sig, args):
-        value = _entered(context, builder, array, args[0], indices, args[1], tile, args[2]).read()
-        wanted = context.get_value_type(kind)
-        return value if value.type == wanted else builder.fpext(value, wanted)
+        access = _entered(context, builder, array, args[0], indices, args[1], tile, args[2])
+        return access.read(context.get_value_type(kind))
 
     return signature(kind, array, indices, tile), emit
 

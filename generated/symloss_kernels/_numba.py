@@ -26,8 +26,8 @@ __all__ = [
 # NUMBA_CPU_FEATURES can make Numba compile for another machine.
 FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
 AVX512 = FEATURES >= {"+avx512f", "+avx512dq", "+avx512vl", "+avx512bw"}
-#: Whether lanes can be masked at no cost.
-MASKS = AVX512
+#: Whether lanes can be masked at no cost. A processor with registers for masks still takes an instruction a register.
+MASKS = False
 #: Whether x y + z is one instruction that rounds once.
 FMA = "+fma" in FEATURES
 #: Whether a product with a reciprocal, and what it lacks, is faster than a division.

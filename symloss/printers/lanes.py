@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from sympy import Basic, Eq, Expr, Mul, Symbol, preorder_traversal, sift
+from sympy import Abs, Basic, Eq, Expr, Mul, Symbol, preorder_traversal, sift
 
 from symloss.fusing import fused
 from symloss.index import Entry, Index, Size
@@ -405,11 +405,15 @@ class Body:
                 start.append(f"{a.name} = {NEUTRAL[a.op]}")
             if a.place is not None:
                 start.append(f"{a.place} = 0")
+        load = self.load
+        if across and _chooses(reduce):
+            self.load = "load"  # numbers of the data, which has half as many registers of them as float64 has
         with self._lanes(axes, across), self._divided(reduce.body, lines):
             inner = self._all(reduce.body)
             varies = [self._varies(a.term) or self._varies(a.unless) for a in reduce.accumulators]
             for a in reduce.accumulators:
                 inner += self._accumulate(a, reduce.loops, across)
+        self.load = load
         lines += self._nest(reduce.loops, axes, across, inner)
         for a, varied in zip(reduce.accumulators, varies, strict=True):
             lines += self._finish(a, reduce.loops, across)
@@ -586,6 +590,15 @@ class Body:
             chosen.setdefault("value", []).append((case, self._value))
         self._value, self._places = outer_value, outer_places
         return lines
+
+
+def _chooses(reduce: Reduce) -> bool:
+    """Whether a loop only looks for the largest or the smallest of what it reads, or of its sizes."""
+    if not all(isinstance(s, (Load, Assign)) for s in reduce.body):
+        return False
+    values = [s.value for s in reduce.body if isinstance(s, Assign)] + [a.term for a in reduce.accumulators]
+    of = [v.args[0] if isinstance(v, Abs) else -v if v.could_extract_minus_sign() else v for v in values]
+    return all(a.op in ("max", "min") for a in reduce.accumulators) and all(v.is_Symbol for v in of)
 
 
 def _called_with(statements: Iterable[Statement]) -> set[str]:

@@ -281,7 +281,7 @@ def _taken_apart(kind, normal):
             more = lambda kind: [*how, ir.Constant(kind, ir.Undefined), *rest]  # noqa: E731
             return by_register(builder, name % what, [x], more)
 
-        m = run("mant", x, I32(0b1011))  # into [3/4, 3/2), and NaN for a negative number
+        m = run("mant", x, I32(0b1111))  # into [3/4, 3/2), and NaN for a negative number, which -0 isn't
         return m, builder.fsub(run("exp", x), run("exp", m))
 
     def in_bits(builder, x):
