@@ -9,7 +9,7 @@ label becomes an update of one entry after the loop. Cases that several outputs 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from sympy import Eq, Expr, Mul, Or, Piecewise, Pow, S, Symbol
@@ -49,10 +49,19 @@ from symloss.sharing import (
 )
 
 
-def lower(derivation: Derivation, entry: str, products: bool = False) -> Program:
-    """The Program of one entry point of a derived loss; `products` leaves matrix products to the caller."""
+def lower(
+    derivation: Derivation, entry: str, products: bool = False, only: Collection[str] | None = None
+) -> Program:
+    """The Program of one entry point of a derived loss.
+
+    Args:
+        derivation: of the loss.
+        entry: a name of `ENTRIES`.
+        products: whether matrix products are left to the caller.
+        only: the outputs that are wanted; None for all.
+    """
     with distribute(False):
-        return _Lowering(derivation, entry, products).program()
+        return _Lowering(derivation, entry, products, only).program()
 
 
 class _Target(NamedTuple):
@@ -67,9 +76,12 @@ class _Target(NamedTuple):
 class _Lowering:
     """Lowers the outputs of one entry point."""
 
-    def __init__(self, derivation: Derivation, entry: str, products: bool) -> None:
+    def __init__(
+        self, derivation: Derivation, entry: str, products: bool, only: Collection[str] | None
+    ) -> None:
         self.loss, self.entry = derivation.loss, entry
         chosen = [output for output in derivation.outputs if output.kind in ENTRIES[entry]]
+        chosen = [output for output in chosen if only is None or output.name in only]
         self.targets = [
             _Target(o.name, o.indices, sums_apart(separated(primitive(o.expr))))
             for o in _in_order(chosen, entry)

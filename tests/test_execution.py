@@ -521,6 +521,51 @@ def test_a_square_in_place_of_its_transpose():
     same_bits(sk.mse.grad(given, np.zeros_like(x), out=given.T), sk.mse.grad(x, np.zeros_like(x)))
 
 
+def joint(n: int, classes: int, size: int, dtype) -> list[np.ndarray]:
+    """Inputs of `softmax_center` whose centers are too many for each piece to have sums of its own."""
+    rng = np.random.default_rng(n)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in ((n, classes), (n, size), (classes, size))]
+    return [*arrays, rng.integers(0, classes, n)]
+
+
+@BOTH
+@pytest.mark.parametrize("keywords", [{}, {"ignore_index": 3}, {"reduction": "sum", "strength": 0.3}])
+def test_sums_of_few_entries_a_sample_are_made_beside_the_rest(monkeypatch, dtype, keywords):
+    """In one piece, as they are without the other outputs; those have the bits that samples in other calls have."""
+    given, loss = joint(900, 700, 64, dtype), sk.softmax_center
+    calls = []
+    add_few = type(loss)._add_few
+    monkeypatch.setattr(type(loss), "_add_few", lambda *args: (calls.append(args), add_few(*args))[1])
+    with sk.num_threads(1):
+        value, grads = loss.value_and_grad(*given, **keywords)
+    for threads in (2, 3):
+        with sk.num_threads(threads):
+            again = loss.value_and_grad(*given, **keywords)
+            same_bits((*again[1], *loss.grad(*given, **keywords)), (*grads, *grads))
+            assert again[0] == value
+    assert len(calls) == 5
+    with monkeypatch.context() as patch:
+        patch.setattr(type(loss), "_apart", lambda *_: [])
+        whole_value, whole = loss.value_and_grad(*given, **keywords)
+    same_bits(grads, whole)
+    assert value == pytest.approx(whole_value, rel=1e-15)
+
+
+def test_sums_beside_the_rest_need_no_output_over_an_input(monkeypatch):
+    """The rest would write over features that the sums still read."""
+    given, loss = joint(900, 700, 64, np.float64), sk.softmax_center
+    wanted = loss.grad(*given)
+    copies = [array.copy() for array in given]
+    same_bits(loss.grad(*copies, out=tuple(copies[:3])), wanted)
+
+
+def test_a_wrong_label_is_refused_beside_sums():
+    given = joint(900, 700, 64, np.float64)
+    given[3][777] = 700
+    with pytest.raises(ValueError, match="label"):
+        sk.softmax_center.value_and_grad(*given)
+
+
 # --- both schedules -----------------------------------------------------------------------------------------------
 
 ROWS = [name for name in sk.__all__ if any(entry.core for entry in getattr(sk, name).info.inputs)]

@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -112,8 +113,8 @@ def test_pieces_may_have_pieces():
 
 def test_work_is_over_when_the_call_is_even_if_the_last_thread_could_not_start(monkeypatch):
     """A machine may be out of threads: those that could start are waited for."""
-    monkeypatch.setattr(threads, "_pool", None)
-    monkeypatch.setattr(threads, "_pool_size", 0)
+    monkeypatch.setattr(threads, "_offers", SimpleQueue())
+    monkeypatch.setattr(threads, "_size", 0)
     start, started = threading.Thread.start, []
 
     def limited(thread):

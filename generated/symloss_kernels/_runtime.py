@@ -109,6 +109,7 @@ class Loss:
         self._plans: dict[str, _products.Plan] = {}
         self._is_flat = self._is_quick = False
         self._streams: set[str] = set()
+        self._few: set[str] = set()
         self._predicted = [i for i, entry in enumerate(info.inputs) if entry.kind == "prediction"]
         self._domains = [_checks.domain(entry) for entry in info.inputs]
         self._vectors = [f"vector_{self._inputs[i]}" for i in self._predicted]
@@ -511,7 +512,7 @@ class Loss:
         """
         if batch.void is not None:
             return 0.0
-        fit = batch.layout
+        fit, all_scale = batch.layout, scale
         kernel, is_narrow = self._kernel(entry, fit, batch.weights is not None or values is not None)
         if scale:
             size = sum([buffer.array.nbytes for buffer in buffers if not buffer.staged])
@@ -522,7 +523,7 @@ class Loss:
         def run(reads: list[Any], start: int, stop: int) -> float:
             count = stop - start
             weights = None if batch.weights is None else batch.weights.piece(start, stop)
-            writes = [buffer.piece(start, stop) for buffer in buffers]
+            writes = [None if buffer is None else buffer.piece(start, stop) for buffer in rest]
             written = [None if values is None else values.piece(start, stop)] if has_value else []
             if plan is None:
                 arguments = (*reads[:inputs], *batch.parameters, *reads[inputs:], weights, *scale, *written, *writes)
@@ -536,31 +537,68 @@ class Loss:
                 arguments = (*reads[:inputs], *batch.parameters, *reads[inputs:], *made, weights, *scale, *written, *kept)
                 total = kernel(count, *arguments)
                 work.after()
-            for buffer, array in zip((values, *buffers), (*(written or [None]), *writes), strict=True):
+            for buffer, array in zip((values, *rest), (*(written or [None]), *writes), strict=True):
                 if buffer is not None:
                     buffer.keep(start, stop, array)
             return total
 
+        rest: Sequence[Buffer | None] = buffers
         if fit.small:
             return run(batch.operands, 0, fit.n)
         step = fit.n if self._is_brief(fit, ONE_CALL) else _step(batch, (values, *buffers))
+        is_whole = step >= fit.n and plan is None and not is_narrow
+        apart = self._apart(entry, fit, buffers) if is_whole else []
+        if apart:
+            rest = [None if buffer in apart else buffer for buffer in buffers]
+            step = _step(batch, (values, *rest))
         count = -(-fit.n // step)
         totals: list[Any] = [0.0] * count
 
         def work(i: int) -> None:
+            if i == count:
+                return self._add_few(batch, all_scale, apart)
             start, stop = i * step, min((i + 1) * step, fit.n)
             total = run([operand.piece(start, stop) for operand in batch.operands], start, stop)
             if total != total:  # the kernel may have refused an entry
                 for operand in batch.operands:
                     operand.inspect(start, stop)
             totals[i] = total
+            return None
 
         if self._is_brief(fit, ONE_THREAD):
             for i in range(count):
                 work(i)
+        elif apart:  # begins with what takes longest
+            _threads.each(lambda i: work((i or count + 1) - 1), count + 1)
         else:
             _threads.each(work, count)
         return _sum(totals) if has_value else 0.0
+
+    def _apart(self, entry: str, fit: Layout, buffers: Sequence[Buffer]) -> list[Buffer | None]:
+        """The sums over all samples of which each sample has few entries, where more else is to be done for it.
+
+        They are for `grad_few`, in the order of its arguments; None for an output that isn't such a sum.
+        """
+        if entry not in ("grad", "value_and_grad") or self._is_brief(fit, ONE_THREAD):
+            return []
+        if any([buffer.staged for buffer in buffers]):  # what is written may be what is still to be read
+            return []
+        labels = {given.dims[0] for given in self._is_label if given}
+        found: list[Buffer | None] = []
+        for name, place, buffer in zip(self._outputs[entry], self._predicted, buffers, strict=False):
+            if name in self._few:
+                own = math.prod([fit.sizes[dim] for dim in self._cores[place] if dim not in labels])
+                found.append(buffer if buffer.shared and 2 * own <= fit.entries else None)
+        return found if any(found) else []
+
+    def _add_few(self, batch: Batch, scale: tuple[float, ...], buffers: Sequence[Buffer | None]) -> None:
+        """Write the sums of which each sample has few entries, all samples in one piece."""
+        kernel, _ = self._kernel("grad_few", batch.layout, True)
+        stop = batch.layout.n
+        reads = [operand.piece(0, stop) for operand in batch.operands]
+        weights = None if batch.weights is None else batch.weights.piece(0, stop)
+        writes = [None if buffer is None else buffer.piece(0, stop) for buffer in buffers]
+        kernel(stop, *reads, *batch.parameters, weights, *scale, *writes)
 
     def _scaling(self, entry: str, is_narrow: bool, scale: float, is_large: bool) -> tuple[Any, ...]:
         """What a kernel is told of derivatives: what they are multiplied by, and where it asks, how they are written."""
@@ -646,6 +684,7 @@ class Loss:
             self._is_flat = getattr(module, "IS_FLAT", False)
             self._is_quick = getattr(module, "IS_QUICK", False)
             self._streams = getattr(module, "STREAMS", set())
+            self._few = getattr(module, "FEW", set())
             self._plans = {entry: _products.Plan(**plan) for entry, plan in getattr(module, "PRODUCTS", {}).items()}
             self._kernels = module
         return self._kernels

@@ -14,12 +14,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from queue import SimpleQueue
 from typing import Any
 
 _count: ContextVar[int | None] = ContextVar("symloss_num_threads", default=None)
 _lock = threading.Lock()
-_pool: Any = None
-_pool_size = 0
+#: Work for the pool, and how many threads it has. An executor of the standard library takes twice as long to hand work over
+#: and to hear of its end, which for results of 100,000 numbers is as long as the work.
+_offers: SimpleQueue[Callable[[], None]] = SimpleQueue()
+_size = 0
 
 
 def _checked(given: Any, name: str) -> int:
@@ -80,8 +83,9 @@ def each(work: Callable[[int], None], count: int) -> None:
             work(i)
         return
     claims = iter(range(count))
-    claiming = threading.Lock()
+    claiming, done = threading.Lock(), threading.Lock()
     failures: list[tuple[int, BaseException]] = []
+    busy, is_over = 0, False
 
     def drain() -> None:
         while not failures:
@@ -94,39 +98,53 @@ def each(work: Callable[[int], None], count: int) -> None:
             except BaseException as error:
                 failures.append((i, error))
 
-    waiting = _start(drain, helpers)
+    def help_out() -> None:
+        nonlocal busy
+        with claiming:
+            if is_over:  # it stood behind another caller's work, or woke up late
+                return
+            busy += 1
+        drain()
+        with claiming:
+            busy -= 1
+            if is_over and not busy:
+                done.release()
+
+    done.acquire()
+    _offer(help_out, helpers)
     drain()
-    for helper in waiting:
-        # One that hasn't begun finds nothing to do: it may stand behind another caller's work.
-        if not helper.cancel():
-            helper.result()
+    with claiming:
+        is_over, is_done = True, not busy
+    if not is_done:
+        done.acquire()
     if failures:
         raise min(failures, key=lambda failure: failure[0])[1]
 
 
-def _start(work: Callable[[], None], helpers: int) -> list[Any]:
-    """Give the pool some work; at the interpreter's end it takes little or none, and the caller does the rest."""
-    global _pool, _pool_size
-    started: list[Any] = []
+def _offer(work: Callable[[], None], helpers: int) -> None:
+    """Let so many threads of the pool call `work`, or as many as there can be."""
+    global _size
     with _lock:
-        try:
-            if _pool_size < helpers:
-                from concurrent.futures import ThreadPoolExecutor
+        while _size < helpers:
+            try:
+                threading.Thread(target=_serve, args=(_offers,), name=f"symloss_{_size}", daemon=True).start()
+            except RuntimeError:  # the system gives no more, or the interpreter is about to end
+                break
+            _size += 1
+        for _ in range(min(helpers, _size)):
+            _offers.put(work)
 
-                if _pool is not None:
-                    _pool.shutdown(wait=False)
-                _pool, _pool_size = ThreadPoolExecutor(helpers, thread_name_prefix="symloss"), helpers
-            for _ in range(helpers):
-                started.append(_pool.submit(work))
-        except RuntimeError:
-            pass
-    return started
+
+def _serve(offers: SimpleQueue[Callable[[], None]]) -> None:
+    """What a thread of the pool does, until the process ends."""
+    while True:
+        offers.get()()
 
 
 def _forget() -> None:
     """A forked child has its parent's pool, but none of the threads in it."""
-    global _lock, _pool, _pool_size
-    _lock, _pool, _pool_size = threading.Lock(), None, 0
+    global _lock, _offers, _size
+    _lock, _offers, _size = threading.Lock(), SimpleQueue(), 0
 
 
 if hasattr(os, "register_at_fork"):

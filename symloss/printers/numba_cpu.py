@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from textwrap import wrap
 from typing import Any
@@ -26,6 +26,7 @@ TEMPLATE = "kernels/loss.py.jinja"
 DONE = {
     "value": "The sum of weight * loss over the samples; `values` takes each sample's.",
     "grad": "The gradient of weight * loss, times `mean_scale`.",
+    "grad_few": "That part of the gradient of which a sample has few entries.",
     "value_and_grad": "The sum of weight * loss, with each sample's in `values`, and its gradient.",
     "grad_and_hess": "The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`.",
     "hvp": "The Hessian of weight * loss, times the vectors, times `mean_scale`.",
@@ -55,12 +56,14 @@ def module(derivation: Derivation, header: str, chosen: Mapping[str, Arithmetic]
     kernels: list[dict[str, Any]] = []
     streams: list[str] = []
     used: set[str] = {"kernel"}
+    few = _few(programs[True])
+    alone = [lower(derivation, "grad", only=few)] if few else []
     for narrow in schedules:
-        for program in programs[narrow]:
+        for program in [*programs[narrow], *([] if narrow else alone)]:
             tests = _tests(loss) if flat and not narrow else {}
             # Where functions take the time, a kernel waits for stores around the caches: a tenth longer.
             body = Body(program, narrow, *chosen[program.entry], tests=tests, may_stream=is_quick)
-            suffix = "_narrow" if loss.dims and narrow else ""
+            suffix = "_few" * (program in alone) + "_narrow" * (bool(loss.dims) and narrow)
             kernels.append(_kernel(program, body, suffix, flat and not narrow))
             streams += [program.entry] * body.streams
             used |= body.scalar.used
@@ -76,8 +79,15 @@ def module(derivation: Derivation, header: str, chosen: Mapping[str, Arithmetic]
         is_flat=flat,
         streams=streams,
         is_quick=is_quick,
+        few=few,
         products={p.entry: _products(p) for p in programs.get(False, ()) if p.before or p.after},
     )
+
+
+def _few(programs: Sequence[Program]) -> tuple[str, ...]:
+    """The outputs of which a sample has few entries, if others have more; samples may share the arrays."""
+    program = next(program for program in programs if program.entry == "grad")
+    return program.sparse if set(program.sparse) < set(program.outputs) else ()
 
 
 def _is_slow(program: Program) -> bool:
@@ -176,7 +186,7 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
     return {
         "name": program.entry + suffix,
         "arguments": _arguments(program, body.streams),
-        "doc": DONE[program.entry],
+        "doc": DONE["grad_few" if suffix.startswith("_few") else program.entry],
         "joined": _joined(program) if joined else "",
         "sizes": _sizes(program, body, [*lines, refused]),
         "narrow": body.narrow,
