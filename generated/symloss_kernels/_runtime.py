@@ -581,7 +581,7 @@ class Loss:
         """
         if entry not in ("grad", "value_and_grad") or self._is_brief(fit, ONE_THREAD):
             return []
-        if any([buffer.staged for buffer in buffers]):  # what is written may be what is still to be read
+        if any(buffer.staged for buffer in buffers):  # what is written may be what is still to be read
             return []
         labels = {given.dims[0] for given in self._is_label if given}
         found: list[Buffer | None] = []
