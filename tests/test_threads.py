@@ -114,7 +114,7 @@ def test_pieces_may_have_pieces():
 def test_work_is_over_when_the_call_is_even_if_the_last_thread_could_not_start(monkeypatch):
     """A machine may be out of threads: those that could start are waited for."""
     monkeypatch.setattr(threads, "_offers", SimpleQueue())
-    monkeypatch.setattr(threads, "_size", 0)
+    monkeypatch.setattr(threads, "_pool", [])
     start, started = threading.Thread.start, []
 
     def limited(thread):
@@ -140,6 +140,42 @@ def test_work_is_over_when_the_call_is_even_if_the_last_thread_could_not_start(m
         threads.each(work, 4)
     assert started, "no thread was started"
     assert not going, "a piece is still being worked on"
+
+
+@pytest.mark.skipif(threads._processor is None, reason="only Linux says where a thread runs")
+def test_the_pool_keeps_off_the_callers_processor():
+    """Woken there, a thread would share it with the caller while others sleep."""
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("there is one processor")
+    found: dict[int, set[int]] = {}
+    meeting = threading.Barrier(2, timeout=PATIENCE)
+
+    def work(i: int) -> None:
+        meeting.wait()
+        found[threading.get_native_id()] = os.sched_getaffinity(0)
+
+    try:
+        for here in sorted(allowed)[:2]:
+            os.sched_setaffinity(0, {here})
+            threads.each(work, 2)  # the caller may use that one alone: nothing is changed
+            os.sched_setaffinity(0, allowed)
+            found.clear()
+            threads.each(work, 2)
+            own = found.pop(threading.get_native_id())
+            (other,) = found.values()
+            assert own == allowed and other < allowed and len(other) == len(allowed) - 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_a_pool_that_may_not_be_moved_works(monkeypatch):
+    def forbidden(*_):
+        raise PermissionError("not permitted")
+
+    monkeypatch.setattr(threads, "_kept_off", None)
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden, raising=False)
+    test_pieces_are_done_beside_each_other()
 
 
 # --- how many -----------------------------------------------------------------------------------------------------

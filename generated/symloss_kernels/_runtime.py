@@ -545,12 +545,12 @@ class Loss:
         rest: Sequence[Buffer | None] = buffers
         if fit.small:
             return run(batch.operands, 0, fit.n)
-        step = fit.n if self._is_brief(fit, ONE_CALL) else _step(batch, (values, *buffers))
+        step = fit.n if self._is_brief(fit, ONE_CALL) else _step(batch, (values, *buffers), self._longest(fit))
         is_whole = step >= fit.n and plan is None and not is_narrow
         apart = self._apart(entry, fit, buffers) if is_whole else []
         if apart:
             rest = [None if buffer in apart else buffer for buffer in buffers]
-            step = _step(batch, (values, *rest))
+            step = _step(batch, (values, *rest), self._longest(fit))
         count = -(-fit.n // step)
         totals: list[Any] = [0.0] * count
 
@@ -583,12 +583,11 @@ class Loss:
             return []
         if any(buffer.staged for buffer in buffers):  # what is written may be what is still to be read
             return []
-        labels = {given.dims[0] for given in self._is_label if given}
         found: list[Buffer | None] = []
         for name, place, buffer in zip(self._outputs[entry], self._predicted, buffers, strict=False):
             if name in self._few:
-                own = math.prod([fit.sizes[dim] for dim in self._cores[place] if dim not in labels])
-                found.append(buffer if buffer.shared and 2 * own <= fit.entries else None)
+                is_small = 2 * self._few_of(place, fit) <= self._longest(fit)
+                found.append(buffer if buffer.shared and is_small else None)
         return found if any(found) else []
 
     def _add_few(self, batch: Batch, scale: tuple[float, ...], buffers: Sequence[Buffer | None]) -> None:
@@ -604,9 +603,24 @@ class Loss:
         """What a kernel is told of derivatives: what they are multiplied by, and where it asks, how they are written."""
         return (scale, is_large) if entry in self._streams and not is_narrow else (scale,)
 
+    def _longest(self, fit: Layout) -> int:
+        """How many numbers the longest row of a sample has; of what it has few entries of, such as a center, those few."""
+        if not self._few:
+            return fit.entries
+        rows = [math.prod(flat[1:]) for flat in fit.flats]
+        for place in self._predicted:
+            if f"grad_{self._inputs[place]}" in self._few:
+                rows[place] = self._few_of(place, fit)
+        return max(rows)
+
+    def _few_of(self, place: int, fit: Layout) -> int:
+        """How many entries a sample has of an input that it reads at its labels."""
+        labels = {given.dims[0] for given in self._is_label if given}
+        return math.prod([fit.sizes[dim] for dim in self._cores[place] if dim not in labels])
+
     def _is_brief(self, fit: Layout, pieces: int) -> bool:
         """Whether there are no more numbers than in some pieces, and little is done with each."""
-        return self._is_quick and fit.n * fit.entries <= pieces * PIECE
+        return self._is_quick and fit.n * self._longest(fit) <= pieces * PIECE
 
     # Outputs.
 
@@ -802,10 +816,10 @@ def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[floa
     return derivative if is_plain and make is empty and not flats and not any(rooms) else derivatives
 
 
-def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:
-    """How many samples make a piece."""
+def _step(batch: Batch, buffers: Sequence[Buffer | None], longest: int) -> int:
+    """How many samples make a piece, of rows of at most so many numbers."""
     fit = batch.layout
-    least = max(1, PIECE // fit.entries)
+    least = max(1, PIECE // longest)
     shared = [buffer.array.size for buffer in buffers if buffer is not None and buffer.shared]
     if shared:
         # Each piece has sums of its own, and all of these together must stay small. Their order is part of the result,
@@ -813,7 +827,7 @@ def _step(batch: Batch, buffers: Sequence[Buffer | None]) -> int:
         return max(least, -(-fit.n // max(1, PIECE // max(*shared, 1))))
     if batch.weights is not None or any(part is not None and part.staged for part in (*batch.operands, *buffers)):
         return least
-    most = max(1, LONGEST // fit.entries)
+    most = max(1, LONGEST // longest)
     step = min(-(-fit.n // PIECES), most)
     return max(least, step if step < PIECES * EVEN else -(-step // EVEN) * EVEN)
 

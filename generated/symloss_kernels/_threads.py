@@ -8,8 +8,10 @@ calls it, and Numba's workqueue ends the process when two threads call it at onc
 
 from __future__ import annotations
 
+import ctypes
 import operator
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +21,13 @@ from typing import Any
 
 _count: ContextVar[int | None] = ContextVar("symloss_num_threads", default=None)
 _lock = threading.Lock()
-#: Work for the pool, and how many threads it has. An executor of the standard library takes twice as long to hand work over
-#: and to hear of its end, which for results of 100,000 numbers is as long as the work.
+#: The pool, and the work for it. An executor of the standard library takes longer to hand work over and to hear of its end.
+_pool: list[threading.Thread] = []
 _offers: SimpleQueue[Callable[[], None]] = SimpleQueue()
-_size = 0
+#: The processor that the pool is kept off, and those that it was made for.
+_kept_off: tuple[int, set[int]] | None = None
+#: The number of the processor that a thread runs on; None where the system doesn't say.
+_processor = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
 
 def _checked(given: Any, name: str) -> int:
@@ -123,16 +128,38 @@ def each(work: Callable[[int], None], count: int) -> None:
 
 def _offer(work: Callable[[], None], helpers: int) -> None:
     """Let so many threads of the pool call `work`, or as many as there can be."""
-    global _size
+    global _kept_off
     with _lock:
-        while _size < helpers:
+        while len(_pool) < helpers:
+            thread = threading.Thread(target=_serve, args=(_offers,), name=f"symloss_{len(_pool)}", daemon=True)
             try:
-                threading.Thread(target=_serve, args=(_offers,), name=f"symloss_{_size}", daemon=True).start()
+                thread.start()
             except RuntimeError:  # the system gives no more, or the interpreter is about to end
                 break
-            _size += 1
-        for _ in range(min(helpers, _size)):
+            _pool.append(thread)
+            _kept_off = None
+        _keep_off()
+        for _ in range(min(helpers, len(_pool))):
             _offers.put(work)
+
+
+def _keep_off() -> None:
+    """Keep the pool off the processor that the caller runs on.
+
+    A sleeping processor of a virtual machine may look taken to Linux, which then wakes a thread on the one that wakes it,
+    for the two of them to share, while the other goes on sleeping.
+    """
+    global _kept_off
+    if _processor is None or threading.current_thread() in _pool:
+        return
+    here, allowed = _processor(), os.sched_getaffinity(0)
+    if (here, allowed) != _kept_off and (others := allowed - {here}):
+        for thread in _pool:
+            try:
+                os.sched_setaffinity(thread.native_id or 0, others)
+            except OSError:  # a sandbox may forbid it
+                return
+        _kept_off = (here, allowed)
 
 
 def _serve(offers: SimpleQueue[Callable[[], None]]) -> None:
@@ -143,8 +170,9 @@ def _serve(offers: SimpleQueue[Callable[[], None]]) -> None:
 
 def _forget() -> None:
     """A forked child has its parent's pool, but none of the threads in it."""
-    global _lock, _offers, _size
-    _lock, _offers, _size = threading.Lock(), SimpleQueue(), 0
+    global _lock, _offers, _kept_off
+    _lock, _offers, _kept_off = threading.Lock(), SimpleQueue(), None
+    _pool.clear()
 
 
 if hasattr(os, "register_at_fork"):
