@@ -143,38 +143,42 @@ def test_work_is_over_when_the_call_is_even_if_the_last_thread_could_not_start(m
 
 
 @pytest.mark.skipif(threads._processor is None, reason="only Linux says where a thread runs")
-def test_the_pool_keeps_off_the_callers_processor():
-    """Woken there, a thread would share it with the caller while others sleep."""
+def test_a_helper_is_woken_elsewhere_and_free_then(monkeypatch):
+    """Woken on the caller's processor, a thread would share it while others sleep."""
     allowed = os.sched_getaffinity(0)
-    if len(allowed) < 2:
-        pytest.skip("there is one processor")
-    found: dict[int, set[int]] = {}
+    if not 2 <= len(allowed) <= threads.FEW:
+        pytest.skip("there is one processor, or there are many")
     meeting = threading.Barrier(2, timeout=PATIENCE)
+    found: dict[int, set[int]] = {}
 
     def work(i: int) -> None:
         meeting.wait()
         found[threading.get_native_id()] = os.sched_getaffinity(0)
 
+    asked, ask = [], os.sched_setaffinity
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, mask: (asked.append((thread, mask)), ask(thread, mask)))
+    threads.each(work, 2)
+    assert len(found) == 2 and all(mask == allowed for mask in found.values())
+    (thread, mask), *_, last = asked
+    assert thread in {one.native_id for one in threads._pool} and mask < allowed and last == (0, allowed)
+    # Who may use one processor alone has no other to offer.
+    asked.clear()
+    ask(0, {min(allowed)})
     try:
-        for here in sorted(allowed)[:2]:
-            os.sched_setaffinity(0, {here})
-            threads.each(work, 2)  # the caller may use that one alone: nothing is changed
-            os.sched_setaffinity(0, allowed)
-            found.clear()
-            threads.each(work, 2)
-            own = found.pop(threading.get_native_id())
-            (other,) = found.values()
-            assert own == allowed and other < allowed and len(other) == len(allowed) - 1
+        threads.each(lambda i: None, 2)
     finally:
-        os.sched_setaffinity(0, allowed)
+        ask(0, allowed)
+    assert asked == []
 
 
-def test_a_pool_that_may_not_be_moved_works(monkeypatch):
+@pytest.mark.parametrize("told", [PermissionError("not permitted"), None])
+def test_a_pool_that_can_not_be_moved_works(monkeypatch, told):
     def forbidden(*_):
-        raise PermissionError("not permitted")
+        raise told
 
-    monkeypatch.setattr(threads, "_kept_off", None)
     monkeypatch.setattr(os, "sched_setaffinity", forbidden, raising=False)
+    if told is None:
+        monkeypatch.setattr(threads, "_processor", None)
     test_pieces_are_done_beside_each_other()
 
 

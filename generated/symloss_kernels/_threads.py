@@ -14,18 +14,19 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from queue import SimpleQueue
 from typing import Any
 
 _count: ContextVar[int | None] = ContextVar("symloss_num_threads", default=None)
 _lock = threading.Lock()
-#: The pool, and the work for it. An executor of the standard library takes longer to hand work over and to hear of its end.
+#: The pool, and the work for it, with where that may run if it was woken elsewhere. An executor of the standard library takes
+#: longer to hand work over and to hear of its end.
 _pool: list[threading.Thread] = []
-_offers: SimpleQueue[Callable[[], None]] = SimpleQueue()
-#: The processor that the pool is kept off, and those that it was made for.
-_kept_off: tuple[int, set[int]] | None = None
+_offers: SimpleQueue[tuple[Callable[[], None], set[int]]] = SimpleQueue()
+#: The most processors with which it matters where a thread is woken.
+FEW = 8
 #: The number of the processor that a thread runs on; None where the system doesn't say.
 _processor = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
@@ -128,7 +129,6 @@ def each(work: Callable[[int], None], count: int) -> None:
 
 def _offer(work: Callable[[], None], helpers: int) -> None:
     """Let so many threads of the pool call `work`, or as many as there can be."""
-    global _kept_off
     with _lock:
         while len(_pool) < helpers:
             thread = threading.Thread(target=_serve, args=(_offers,), name=f"symloss_{len(_pool)}", daemon=True)
@@ -137,41 +137,49 @@ def _offer(work: Callable[[], None], helpers: int) -> None:
             except RuntimeError:  # the system gives no more, or the interpreter is about to end
                 break
             _pool.append(thread)
-            _kept_off = None
-        _keep_off()
+        allowed = _keep_off()
         for _ in range(min(helpers, len(_pool))):
-            _offers.put(work)
+            _offers.put((work, allowed))
 
 
-def _keep_off() -> None:
-    """Keep the pool off the processor that the caller runs on.
+def _keep_off() -> set[int]:
+    """Let the pool be woken elsewhere than on the processor that the caller runs on; gives all that it may run on.
 
     A sleeping processor of a virtual machine may look taken to Linux, which then wakes a thread on the one that wakes it,
-    for the two of them to share, while the other goes on sleeping.
+    for the two of them to share, while the other goes on sleeping. Among many processors that is a small loss.
     """
-    global _kept_off
     if _processor is None or threading.current_thread() in _pool:
-        return
-    here, allowed = _processor(), os.sched_getaffinity(0)
-    if (here, allowed) != _kept_off and (others := allowed - {here}):
+        return set()
+    allowed = os.sched_getaffinity(0)
+    others = allowed - {_processor()}
+    if not others or len(allowed) > FEW:
+        return set()
+    try:
         for thread in _pool:
-            try:
-                os.sched_setaffinity(thread.native_id or 0, others)
-            except OSError:  # a sandbox may forbid it
-                return
-        _kept_off = (here, allowed)
+            os.sched_setaffinity(thread.native_id or 0, others)
+    except OSError:  # a sandbox may forbid it
+        return set()
+    return allowed
 
 
-def _serve(offers: SimpleQueue[Callable[[], None]]) -> None:
+def _serve(offers: SimpleQueue[tuple[Callable[[], None], set[int]]]) -> None:
     """What a thread of the pool does, until the process ends."""
     while True:
-        offers.get()()
+        _help(*offers.get())
+
+
+def _help(work: Callable[[], None], allowed: set[int]) -> None:
+    """Do some work. What the thread itself may start, such as threads of a BLAS library, may run anywhere again."""
+    if allowed:
+        with suppress(OSError):
+            os.sched_setaffinity(0, allowed)
+    work()
 
 
 def _forget() -> None:
     """A forked child has its parent's pool, but none of the threads in it."""
-    global _lock, _offers, _kept_off
-    _lock, _offers, _kept_off = threading.Lock(), SimpleQueue(), None
+    global _lock, _offers
+    _lock, _offers = threading.Lock(), SimpleQueue()
     _pool.clear()
 
 
