@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from shipped import lowered
+from shipped import derived, lowered
 from sympy import Abs, Eq, Ne, Piecewise, Pow, Symbol, exp, log, preorder_traversal
 
 import symloss
@@ -508,3 +508,13 @@ def test_the_derivative_of_a_minimum_uses_the_minimum():
     program = lower(derive(above_the_smallest.trace()), "value_and_grad")
     found = [a.op for s in nested(program.body) if isinstance(s, Reduce) for a in s.accumulators]
     assert sorted(found) == ["min", "sum", "sum"]
+
+
+def test_some_outputs_alone_read_no_more_than_they_need():
+    whole = lower(derived("softmax_center"), "grad")
+    alone = lower(derived("softmax_center"), "grad", only=("grad_centers",))
+    assert whole.outputs == ("grad_logits", "grad_features", "grad_centers")
+    assert alone.outputs == alone.sparse == ("grad_centers",)
+    read = {s.source for s in nested(alone.body) if isinstance(s, Load)}
+    assert read == {"centers", "features", "label"}
+    assert not any(isinstance(s, Reduce) for s in nested(alone.body))
