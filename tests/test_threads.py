@@ -160,7 +160,7 @@ def test_a_helper_is_woken_elsewhere_and_free_then(monkeypatch):
     threads.each(work, 2)
     assert len(found) == 2 and all(mask == allowed for mask in found.values())
     (thread, mask), *_, last = asked
-    assert thread in {one.native_id for one in threads._pool} and mask < allowed and last == (0, allowed)
+    assert thread in threads._pool and mask < allowed and last == (0, allowed)
     # Who may use one processor alone has no other to offer.
     asked.clear()
     ask(0, {min(allowed)})

@@ -21,9 +21,9 @@ from typing import Any
 
 _count: ContextVar[int | None] = ContextVar("symloss_num_threads", default=None)
 _lock = threading.Lock()
-#: The pool, and the work for it, with where that may run if it was woken elsewhere. An executor of the standard library takes
-#: longer to hand work over and to hear of its end.
-_pool: list[threading.Thread] = []
+#: The system's numbers of the pool's threads, and the work for it, with where that may run if it was woken elsewhere. An
+#: executor of the standard library takes longer to hand work over and to hear of its end.
+_pool: list[int] = []
 _offers: SimpleQueue[tuple[Callable[[], None], set[int]]] = SimpleQueue()
 #: The most processors with which it matters where a thread is woken.
 FEW = 8
@@ -136,7 +136,7 @@ def _offer(work: Callable[[], None], helpers: int) -> None:
                 thread.start()
             except RuntimeError:  # the system gives no more, or the interpreter is about to end
                 break
-            _pool.append(thread)
+            _pool.append(thread.native_id)
         allowed = _keep_off()
         for _ in range(min(helpers, len(_pool))):
             _offers.put((work, allowed))
@@ -148,7 +148,7 @@ def _keep_off() -> set[int]:
     A sleeping processor of a virtual machine may look taken to Linux, which then wakes a thread on the one that wakes it,
     for the two of them to share, while the other goes on sleeping. Among many processors that is a small loss.
     """
-    if _processor is None or threading.current_thread() in _pool:
+    if _processor is None or threading.get_native_id() in _pool:
         return set()
     allowed = os.sched_getaffinity(0)
     others = allowed - {_processor()}
@@ -156,7 +156,7 @@ def _keep_off() -> set[int]:
         return set()
     try:
         for thread in _pool:
-            os.sched_setaffinity(thread.native_id or 0, others)
+            os.sched_setaffinity(thread, others)
     except OSError:  # a sandbox may forbid it
         return set()
     return allowed
