@@ -19,6 +19,7 @@ import symloss_kernels as sk
 from test_contract import same_bits
 
 threads = import_module("symloss_kernels._threads")
+pieces = import_module("symloss_kernels._pieces")
 ROOT = Path(__file__).parent.parent
 COUNTS = (1, 2, 3, 8)
 #: Long enough for the busiest machine; a test that hangs ends by it.
@@ -53,6 +54,34 @@ def test_pieces_are_done_beside_each_other():
     with sk.num_threads(2):
         threads.each(lambda i: meeting.wait(), 2)
     assert not meeting.broken
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_threads_may_be_fewer_than_are_allowed(count):
+    seen: set[int] = set()
+    with sk.num_threads(8):
+        threads.each(lambda i: seen.add(threading.get_ident()), 50, count)
+    assert 1 <= len(seen) <= count
+
+
+def test_who_is_settled_does_not_wait_for_threads():
+    """Here one comes back from its work long after; it disturbs no later call."""
+    leaving, came_back = threading.Event(), []
+
+    def work(i: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            leaving.wait(PATIENCE)
+            came_back.append(i)
+        else:
+            time.sleep(0.05)  # for the other to come
+
+    threads.each(work, 2, 2, lambda: True)
+    assert not came_back
+    leaving.set()
+    done: list[int] = []
+    for _ in range(20):
+        threads.each(done.append, 7, 2)
+    assert len(done) == 140
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -360,14 +389,25 @@ def test_curvature_does_not_depend_on_threads(name, dtype):
 def test_results_do_not_depend_on_the_order_of_the_pieces(monkeypatch, name, dtype):
     """Which a machine with few processors hardly ever changes by itself."""
     expected = results(name, dtype, "mean")
-    counts = []
+    counts, through = [], pieces.work_through
 
-    def shuffled(work, count):
+    def shuffled(count):
         counts.append(count)
-        for i in np.random.default_rng(count).permutation(count).tolist():
+        return np.random.default_rng(count).permutation(count).tolist()
+
+    def in_another_order(work, count, *_):
+        for i in shuffled(count):
             work(i)
 
-    monkeypatch.setattr(threads, "each", shuffled)
+    def through_in_another_order(address, result, counts, most, step, samples, totals, arguments):
+        for piece in [] if counts[0] else shuffled(len(totals)):
+            counts[0] = piece
+            through(address, result, counts, 1, step, samples, totals, arguments)
+        counts[:] = len(totals)  # for the other threads nothing is left
+        return False
+
+    monkeypatch.setattr(threads, "each", in_another_order)
+    monkeypatch.setattr(pieces, "work_through", through_in_another_order)
     same_bits(results(name, dtype, "mean"), expected)
     assert max(counts) > 3, "too few pieces to show anything"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _arrays, _checks
-from ._arrays import FULL, PARTIAL, SHARED, Layout
+from ._arrays import FULL, INT64, PARTIAL, PIECE, SHARED, Layout
 from ._info import Input
 
 
@@ -23,14 +23,15 @@ class Whole:
     """An array that kernels take as it is: (n, *core), or the core alone where all samples share it.
 
     `check` is the test of its entries, if there is one, and `tested` the number of them in a sample; `given` is what its
-    message shows.
+    message shows. `argument` is what `work_through` takes.
     """
 
-    __slots__ = ("array", "check", "given", "shared", "tested")
+    __slots__ = ("argument", "array", "check", "given", "shared", "tested")
     staged = False
 
     def __init__(self, array: np.ndarray, shared: bool, check: Any, given: np.ndarray) -> None:
         self.array, self.shared, self.check, self.given = array, shared, check, given
+        self.argument = (array,) if shared else array
         self.tested = 0 if check is None else prod(array.shape[1:])
 
     def piece(self, start: int, stop: int) -> np.ndarray:
@@ -47,7 +48,7 @@ class Staged:
     """An array whose samples are converted when they are needed; a sample has `core` axes."""
 
     __slots__ = ("axes", "check", "dtype", "given", "tested")
-    staged, shared = True, False
+    staged, shared, argument = True, False, None
 
     def __init__(self, given: np.ndarray, core: int, dtype: np.dtype, check: Any) -> None:
         self.given, self.axes, self.dtype, self.check = given, given.ndim - core, dtype, check
@@ -82,6 +83,14 @@ class Labels:
             self.one_a_sample = np.broadcast_to(given, fit.samples)
         if self.one_a_sample.ndim != 1:
             self.one_a_sample = self.one_a_sample.reshape(-1)
+
+    @property
+    def argument(self) -> np.ndarray | None:
+        """What `work_through` takes where no label is left out; None for many that have to be converted."""
+        labels = self.one_a_sample
+        if labels.dtype is INT64 and labels.flags.carray:
+            return labels
+        return _arrays.tidy(self.entry.name, "label", labels, INT64) if len(labels) <= PIECE else None
 
     def ignored(self, start: int, stop: int) -> np.ndarray:
         """Which samples are left out."""

@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 STREAMED, LINE = 2**23, 64
 
 
-def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array to be written; a large one begins with a line of memory."""
     size = prod(shape) * dtype.itemsize
     if size < STREAMED:
@@ -83,7 +83,7 @@ class Buffer:
         out: np.ndarray | None,
     ) -> None:
         self.batch, self.place, self.given, self.core = batch, place, out is not None, flat[1:]
-        self.final = out if out is not None else _room(shape, batch.dtype)
+        self.final = out if out is not None else room(shape, batch.dtype)
         self.shared = self.staged = False
         if batch.void is not None:
             return
@@ -116,6 +116,15 @@ class Buffer:
         if self.batch.weights is not None:  # a sample that is left out is left as it was
             array.view(np.uint8).fill(0)  # as bytes, for which there is a faster way
         return array
+
+    def pieces(self, step: int) -> Any:
+        """What `work_through` takes for pieces of so many samples: where they lie, or a sum for each."""
+        if not self.shared:
+            return self.array
+        count = -(-self.batch.layout.n // step)
+        sums = np.zeros((count, *self.array.shape))
+        self.sums = {i * step: sums[i] for i in range(count)}
+        return sums, None
 
     def keep(self, start: int, stop: int, array: np.ndarray) -> None:
         """Copy a piece to its place, if it isn't there."""

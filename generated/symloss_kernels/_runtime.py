@@ -28,7 +28,7 @@ from . import _arrays, _checks, _operands, _products, _threads
 from ._arrays import FLOAT32, FLOAT64, INT64, PARTIAL, PIECE, SHARED, Layout
 from ._help import documented, options, usage
 from ._info import Description, Input, Parameter, indent
-from ._outputs import STREAMED, Batch, Buffer, group_of, reduced
+from ._outputs import STREAMED, Batch, Buffer, group_of, reduced, room
 
 __all__ = ["Description", "Input", "Loss", "Parameter"]
 
@@ -75,6 +75,7 @@ class Way(NamedTuple):
         divisor: what the kernel's sum is divided by; 0 where it is no result.
         is_plain: whether there is one output, which is the result as the kernel writes it.
         finished: makes the results from the arrays.
+        is_small: whether all samples are one piece.
         short: from parameters to the same in one function: see `_shortcut`.
     """
 
@@ -86,6 +87,7 @@ class Way(NamedTuple):
     divisor: float
     is_plain: bool
     finished: Callable[[list[Any]], Any]
+    is_small: bool
     short: dict[tuple[float, ...], Short]
 
 
@@ -103,6 +105,7 @@ class Loss:
         self._load = load
         self._home = home
         self._kernels: Any = None
+        self._pieces: Any = None
         self._device: Any = None
         self._inputs = [entry.name for entry in info.inputs]
         self._found: dict[tuple[str, bool], Any] = {}
@@ -229,10 +232,10 @@ class Loss:
         self._run("hvp", batch, (batch.scale,), None, *hvps)
         return self._grouped([buffer.result() for buffer in hvps])
 
-    # The shortest way, for many small calls.
+    # The shortest way, for many calls that are alike.
 
     def _at_once(self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any] | None:
-        """A call on a few samples in arrays as kernels want them, without weights: the value and the derivatives.
+        """A call on arrays as kernels want them, without weights: the value and the derivatives.
 
         It does what the steps below do, and refuses what they refuse; None where it isn't so simple.
         """
@@ -259,7 +262,9 @@ class Loss:
             return None
         if key:
             self._shorten(key, way, kinds, parameters)
-        kernel, samples, flats, between, outputs, divisor, is_plain, finished, _ = way
+        kernel, samples, flats, between, outputs, divisor, is_plain, finished, is_small, _ = way
+        if out is not None and not is_small:  # a copy of the results would be made
+            return None
         is_ready = False
         if is_plain and type(out) is np.ndarray:
             _, shape, dtype, _ = outputs[0]
@@ -274,7 +279,7 @@ class Loss:
             made.append(output)
             writes.append(output if flat is None else output.reshape(flat))
         total = kernel(samples, *arrays, *parameters, *between, *writes)
-        if total != total:
+        if is_small and total != total:
             self._refuse(arrays, inputs)
         value = total / divisor if divisor else None
         if is_ready:
@@ -326,7 +331,7 @@ class Loss:
         shapes = tuple([shape for _, _, shape, _ in kinds])
         fit = self._layout(shapes)
         self._open()
-        if fit.n == 0 or not (fit.small or self._is_brief(fit, ONE_CALL)):
+        if fit.n == 0:
             return None
         for mode, domain, label in zip(fit.modes, self._domains, self._is_label, strict=True):
             if mode is PARTIAL or (mode is SHARED and (domain is not None or label is not None)):
@@ -334,23 +339,34 @@ class Loss:
         kernel, is_narrow = self._kernel(entry, fit, False)
         if not is_narrow and entry in self._plans:
             return None
+        is_small = fit.small or self._is_brief(fit, ONE_CALL)
+        if not is_small and _KINDS[entry] and SHARED in [fit.modes[place] for place in self._predicted]:
+            return None  # each piece has sums of its own
         flats = tuple(
             flat[1:] if mode is SHARED else flat for flat, mode in zip(fit.flats, fit.modes, strict=True)
         )
         outputs = []
         for place in self._predicted * len(_KINDS[entry]):
             is_shared = fit.modes[place] is SHARED
-            make = np.zeros if is_shared else np.empty
+            make = np.zeros if is_shared else np.empty if is_small else room
             flat = None if shapes[place] == flats[place] else flats[place]
             outputs.append((make, shapes[place], FLOAT64 if is_shared else dtype, flat))
-        scale = () if entry == "value" else self._scaling(entry, is_narrow, 1.0 / fit.n if is_mean else 1.0, False)
+        size = sum([math.prod(shape) for _, shape, _, _ in outputs]) * dtype.itemsize
+        is_large = not is_small and size >= STREAMED
+        scale = () if entry == "value" else self._scaling(entry, is_narrow, 1.0 / fit.n if is_mean else 1.0, is_large)
         between = (None, *scale, *_VALUES.get(entry, ()))
-        arrays = [np.empty(flat, array_dtype) for flat, (_, array_dtype, *_) in zip(flats, kinds, strict=True)]
-        made = [make(shape if flat is None else flat, kind) for make, shape, kind, flat in outputs]
+        # The types of these matter, and not their sizes.
+        arrays = [np.empty((1,) * len(flat), array_dtype) for flat, (_, array_dtype, *_) in zip(flats, kinds, strict=True)]
+        made = [np.empty((1,) * len(shape if flat is None else flat), kind) for _, shape, kind, flat in outputs]
         into = [None if shape and kind is dtype else dtype for _, shape, kind, _ in outputs]
         finished = partial(self._made, into) if any(into) else self._by_kind
+        arguments = (*arrays, *self._defaults, *between, *made)
+        if is_small:
+            code = _compiled(kernel, (fit.n, *arguments))
+        else:
+            code = self._in_pieces(kernel, arguments, shapes, fit)
         return Way(
-            kernel=_compiled(kernel, (fit.n, *arrays, *self._defaults, *between, *made)),
+            kernel=code,
             samples=fit.n,
             flats=None if flats == shapes else flats,
             between=between,
@@ -358,17 +374,54 @@ class Loss:
             divisor=0.0 if entry not in _VALUES else float(fit.n) if is_mean else 1.0,
             is_plain=len(outputs) == 1 and bool(outputs[0][1]) and outputs[0][2] is dtype,
             finished=finished,
+            is_small=is_small,
             short={},
         )
 
-    def _refuse(self, arrays: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
-        """Refuse what a kernel has refused, if it has: its sum may be NaN for other reasons."""
+    def _in_pieces(
+        self, kernel: Any, arguments: tuple[Any, ...], shapes: tuple[tuple[int, ...], ...], fit: Layout
+    ) -> Callable[..., float]:
+        """A function like a kernel that does the samples in pieces, on as many threads as are allowed.
+
+        It refuses what the kernel refuses.
+
+        Args:
+            kernel: the kernel.
+            arguments: those after the number of samples, of the types that will be given.
+            shapes: the inputs' own shapes.
+            fit: how these fit together.
+        """
+        step = _step(fit, self._longest(fit))
+        shared = [place for place, mode in enumerate(fit.modes) if mode is SHARED]
+
+        def told(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+            if not shared:
+                return arguments
+            return tuple([(given,) if i in shared else given for i, given in enumerate(arguments)])
+
+        through = self._pieces.through(kernel, told(arguments), step, fit.n)
+
+        def run(_: int, *arguments: Any) -> float:
+            threads = 1 if self._is_brief(fit, ONE_THREAD) else _threads.get_num_threads()
+            total = _sum(through(told(arguments), threads).tolist())
+            if total != total:
+                given = [array.reshape(shape) for array, shape in zip(arguments, shapes, strict=False)]
+                for start in range(0, fit.n, step):
+                    self._refuse(arguments[: len(given)], given, start, start + step)
+            return total
+
+        return run
+
+    def _refuse(
+        self, arrays: Sequence[np.ndarray], given: Sequence[np.ndarray], start: int = 0, stop: int | None = None
+    ) -> None:
+        """Refuse what a kernel has refused of some samples, if it has: its sum may be NaN for other reasons."""
         sizes = self._layout(tuple([array.shape for array in given])).sizes
         for array, original, domain, label in zip(arrays, given, self._domains, self._is_label, strict=True):
             if domain is not None:
-                domain.check(array, original, 0)
+                domain.check(array[start:stop], original, start)
             if label is not None:
-                _checks.labels(label, array, original, 0, sizes[label.dims[0]], None)
+                _checks.labels(label, array[start:stop], original, start, sizes[label.dims[0]], None)
 
     def _kernel(self, entry: str, fit: Layout, has_samples: bool) -> tuple[Any, bool]:
         """The kernel for rows of this length, and whether it is one for short rows.
@@ -520,24 +573,26 @@ class Loss:
         plan = None if is_narrow else self._plans.get(entry)
         inputs, has_value = len(self._inputs), entry in _VALUES
 
+        def arguments(reads: Sequence[Any], made: Sequence[Any], weights: Any, written: Any, writes: Any) -> tuple[Any, ...]:
+            values_in = [written] if has_value else []
+            return (*reads[:inputs], *batch.parameters, *reads[inputs:], *made, weights, *scale, *values_in, *writes)
+
         def run(reads: list[Any], start: int, stop: int) -> float:
             count = stop - start
             weights = None if batch.weights is None else batch.weights.piece(start, stop)
             writes = [None if buffer is None else buffer.piece(start, stop) for buffer in rest]
-            written = [None if values is None else values.piece(start, stop)] if has_value else []
+            written = None if values is None else values.piece(start, stop)
             if plan is None:
-                arguments = (*reads[:inputs], *batch.parameters, *reads[inputs:], weights, *scale, *written, *writes)
-                total = kernel(count, *arguments)
+                total = kernel(count, *arguments(reads, (), weights, written, writes))
             else:
                 work = _products.Work(plan, count, weights, fit.sizes)
                 names = [*self._inputs, *self._vectors][: len(reads)]
                 work.read(names, [*self._cores, *(self._cores[i] for i in self._predicted)][: len(reads)], reads)
                 made = work.before()
                 kept = work.write(self._outputs[entry], writes, [buffer.shared for buffer in buffers])
-                arguments = (*reads[:inputs], *batch.parameters, *reads[inputs:], *made, weights, *scale, *written, *kept)
-                total = kernel(count, *arguments)
+                total = kernel(count, *arguments(reads, made, weights, written, kept))
                 work.after()
-            for buffer, array in zip((values, *rest), (*(written or [None]), *writes), strict=True):
+            for buffer, array in zip((values, *rest), (written, *writes), strict=True):
                 if buffer is not None:
                     buffer.keep(start, stop, array)
             return total
@@ -545,34 +600,48 @@ class Loss:
         rest: Sequence[Buffer | None] = buffers
         if fit.small:
             return run(batch.operands, 0, fit.n)
-        step = fit.n if self._is_brief(fit, ONE_CALL) else _step(batch, (values, *buffers), self._longest(fit))
+        step = fit.n if self._is_brief(fit, ONE_CALL) else self._step_of(batch, (values, *buffers))
         is_whole = step >= fit.n and plan is None and not is_narrow
         apart = self._apart(entry, fit, buffers) if is_whole else []
         if apart:
             rest = [None if buffer in apart else buffer for buffer in buffers]
-            step = _step(batch, (values, *rest), self._longest(fit))
+            step = self._step_of(batch, (values, *rest))
         count = -(-fit.n // step)
-        totals: list[Any] = [0.0] * count
+        first = [partial(self._add_few, batch, all_scale, apart)] if apart else []  # takes longest
+        threads = 1 if self._is_brief(fit, ONE_THREAD) else _threads.get_num_threads()
+
+        def ends(i: int) -> tuple[int, int]:
+            return i * step, min((i + 1) * step, fit.n)
+
+        def inspect(i: int) -> None:
+            """Refuse what the kernel has refused, if it has: its sum may be NaN for other reasons."""
+            for operand in batch.operands:
+                operand.inspect(*ends(i))
 
         def work(i: int) -> None:
-            if i == count:
-                return self._add_few(batch, all_scale, apart)
-            start, stop = i * step, min((i + 1) * step, fit.n)
-            total = run([operand.piece(start, stop) for operand in batch.operands], start, stop)
-            if total != total:  # the kernel may have refused an entry
-                for operand in batch.operands:
-                    operand.inspect(start, stop)
-            totals[i] = total
-            return None
+            totals[i] = run([operand.piece(*ends(i)) for operand in batch.operands], *ends(i))
+            if totals[i] != totals[i]:
+                inspect(i)
 
-        if self._is_brief(fit, ONE_THREAD):
-            for i in range(count):
-                work(i)
-        elif apart:  # begins with what takes longest
-            _threads.each(lambda i: work((i or count + 1) - 1), count + 1)
+        if count > 1 and plan is None and _is_ready(batch, (values, *rest)):
+            reads = [operand.argument for operand in batch.operands]
+            written, *writes = [None if buffer is None else buffer.pieces(step) for buffer in (values, *rest)]
+            given = arguments(reads, (), None, written, writes)
+            totals = self._pieces.through(kernel, given, step, fit.n)(given, threads, first)
+            for i in np.flatnonzero(np.isnan(totals)):
+                inspect(int(i))
         else:
-            _threads.each(work, count)
+            totals = [0.0] * count
+            jobs = [*first, *(partial(work, i) for i in range(count))]
+            _threads.each(lambda i: jobs[i](), len(jobs), threads)
         return _sum(totals) if has_value else 0.0
+
+    def _step_of(self, batch: Batch, buffers: Sequence[Buffer | None]) -> int:
+        """How many samples make a piece of a call."""
+        known = [buffer for buffer in buffers if buffer is not None]
+        is_staged = batch.weights is not None or any(part.staged for part in (*batch.operands, *known))
+        shared = [buffer.array.size for buffer in known if buffer.shared]
+        return _step(batch.layout, self._longest(batch.layout), shared, is_staged)
 
     def _apart(self, entry: str, fit: Layout, buffers: Sequence[Buffer]) -> list[Buffer | None]:
         """The sums over all samples of which each sample has few entries, where more else is to be done for it.
@@ -700,6 +769,7 @@ class Loss:
             self._streams = getattr(module, "STREAMS", set())
             self._few = getattr(module, "FEW", set())
             self._plans = {entry: _products.Plan(**plan) for entry, plan in getattr(module, "PRODUCTS", {}).items()}
+            self._pieces = import_module("._pieces", __package__)  # brings Numba, as kernels do
             self._kernels = module
         return self._kernels
 
@@ -778,8 +848,8 @@ def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[floa
     It compares them with those of an earlier call, one property after another. None if they differ, or if the kernel may
     have refused an entry.
     """
-    kernel, samples, flats, between, outputs, divisor, is_plain, finished, _ = way
-    are_alike, rest, empty = _alike(kinds), (*parameters, *between), np.empty
+    kernel, samples, flats, between, outputs, divisor, is_plain, finished, is_small, _ = way
+    are_alike, rest = _alike(kinds), (*parameters, *between)
 
     def reshaped(arrays: Any, flats: Any) -> Any:
         return [array if flat is None else array.reshape(flat) for array, flat in zip(arrays, flats, strict=True)]
@@ -788,14 +858,14 @@ def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[floa
         if not are_alike(inputs):
             return None
         total = kernel(samples, *(reshaped(inputs, flats) if flats else inputs), *rest)
-        return (total / divisor, None) if total == total else None
+        return (total / divisor, None) if total == total or not is_small else None
 
     def derivative(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
         if not are_alike(inputs):
             return None
-        output = empty(shape, dtype)
+        output = make(shape, dtype)
         total = kernel(samples, *inputs, *rest, output)
-        if total != total:
+        if is_small and total != total:
             return None
         return total / divisor if divisor else None, output
 
@@ -805,7 +875,7 @@ def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[floa
         made = [make(shape, dtype) for make, shape, dtype, _ in outputs]
         writes = reshaped(made, rooms) if any(rooms) else made
         total = kernel(samples, *(reshaped(inputs, flats) if flats else inputs), *rest, *writes)
-        if total != total:
+        if is_small and total != total:
             return None
         return total / divisor if divisor else None, finished(made)
 
@@ -813,19 +883,30 @@ def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[floa
         return value
     make, shape, dtype, _ = outputs[0]
     rooms = [flat for *_, flat in outputs]
-    return derivative if is_plain and make is empty and not flats and not any(rooms) else derivatives
+    return derivative if is_plain and not flats and not any(rooms) else derivatives
 
 
-def _step(batch: Batch, buffers: Sequence[Buffer | None], longest: int) -> int:
-    """How many samples make a piece, of rows of at most so many numbers."""
-    fit = batch.layout
+def _is_ready(batch: Batch, buffers: Sequence[Buffer | None]) -> bool:
+    """Whether kernels take all arrays as they are, and write where results are to be."""
+    is_read = batch.weights is None and all(operand.argument is not None for operand in batch.operands)
+    return is_read and not any(buffer is not None and buffer.staged for buffer in buffers)
+
+
+def _step(fit: Layout, longest: int, shared: Sequence[int] = (), is_staged: bool = False) -> int:
+    """How many samples make a piece.
+
+    Args:
+        fit: of the samples.
+        longest: how many numbers the longest row of a sample has.
+        shared: the sizes of sums over samples.
+        is_staged: whether anything is converted on its way.
+    """
     least = max(1, PIECE // longest)
-    shared = [buffer.array.size for buffer in buffers if buffer is not None and buffer.shared]
     if shared:
         # Each piece has sums of its own, and all of these together must stay small. Their order is part of the result,
         # so it doesn't depend on where that goes.
         return max(least, -(-fit.n // max(1, PIECE // max(*shared, 1))))
-    if batch.weights is not None or any(part is not None and part.staged for part in (*batch.operands, *buffers)):
+    if is_staged:
         return least
     most = max(1, LONGEST // longest)
     step = min(-(-fit.n // PIECES), most)

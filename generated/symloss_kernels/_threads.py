@@ -77,13 +77,24 @@ def num_threads(count: int) -> Iterator[None]:
         _count.reset(token)
 
 
-def each(work: Callable[[int], None], count: int) -> None:
+def each(
+    work: Callable[[int], None],
+    count: int,
+    threads: int | None = None,
+    is_settled: Callable[[], bool] = lambda: False,
+) -> None:
     """Call `work` with 0 to count - 1, each once, on this thread and as many others as are allowed.
+
+    Args:
+        work: what is called.
+        count: how often.
+        threads: how many threads those may be in all; None for what `num_threads` says.
+        is_settled: whether all is done, though threads haven't come back from `work`; it may wait for that a little.
 
     Raises:
         Exception: what `work` raised, of several exceptions the one of the smallest number.
     """
-    helpers = min(get_num_threads(), count) - 1
+    helpers = min(get_num_threads() if threads is None else threads, count) - 1
     if helpers < 1:
         for i in range(count):
             work(i)
@@ -121,7 +132,7 @@ def each(work: Callable[[int], None], count: int) -> None:
     drain()
     with claiming:
         is_over, is_done = True, not busy
-    if not is_done:
+    if not is_done and not is_settled():
         done.acquire()
     if failures:
         raise min(failures, key=lambda failure: failure[0])[1]
