@@ -290,6 +290,7 @@ _LANES = {
     "ratio0": _ratio0,
     "ratio0_over": lambda x, y: _select((x == 0.0) & (y == y), 0.0, _over(x, y)),
     "divisor": lambda y: y,
+    "times_over": lambda factor, x, y: factor * (x / y) if _is_lanes(factor) else x / (y / factor),
     "over": _over,
     "larger": lambda x, y: _select((x > y) | (x != x), x, y),
     "smaller": lambda x, y: _select((x < y) | (x != x), x, y),

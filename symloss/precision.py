@@ -54,15 +54,19 @@ class Arithmetic(NamedTuple):
             float32 needn't do so in their sum.
         wide_ends: whether, all the same, the last operations of an element-wise derivative are in float64.
         wide_sums: whether that begins with sums of two numbers: a difference of inputs isn't rounded then.
+        wide_value: whether an element-wise loss itself is in float64 from such sums on: in the square of a
+            difference its rounding counts twice.
     """
 
     load: str
     wide_terms: bool = False
     wide_ends: bool = False
     wide_sums: bool = False
+    wide_value: bool = False
 
 
 SINGLE_ARITHMETIC, WIDE_TERMS = Arithmetic("load"), Arithmetic("load", wide_terms=True)
+WIDE_VALUE = Arithmetic("load", wide_value=True)
 WIDE_ENDS = Arithmetic("load", wide_ends=True)
 WIDE_SUMS = Arithmetic("load", wide_ends=True, wide_sums=True)
 DOUBLE_ARITHMETIC = Arithmetic("load_wide")
@@ -78,7 +82,8 @@ def arithmetic(programs: Iterable[Program]) -> dict[str, Arithmetic]:
     chosen: dict[str, Arithmetic] = {}
     for group, complete in GROUPS.items():
         tried = [by_entry[entry] for entry in complete]
-        options = [SINGLE_ARITHMETIC, *([WIDE_TERMS] if tried[0].loss.dims else [WIDE_ENDS, WIDE_SUMS])]
+        others = [WIDE_TERMS] if tried[0].loss.dims else [WIDE_VALUE, WIDE_ENDS, WIDE_SUMS]
+        options = [SINGLE_ARITHMETIC, *others]
         best = next((option for option in options if all(_keeps(program, option) for program in tried)), None)
         chosen |= dict.fromkeys(group, best or DOUBLE_ARITHMETIC)
     return chosen

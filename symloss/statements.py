@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sympy import Basic, Expr, Piecewise
+from sympy import Basic, Expr, Piecewise, preorder_traversal
 
 from symloss.index import Binder, Entry, Index
 from symloss.program import Accumulator, Assign, If, Keep, Load, Loop, Reduce, Statement, Store
@@ -47,6 +47,46 @@ def with_args(expr: Any, change: Callable[[Any], Any]) -> Any:
 def put_in(expr: Any, known: Mapping[Expr, Expr]) -> Any:
     """Replace parts of an expression without evaluating it."""
     return known[expr] if expr in known else with_args(expr, lambda arg: put_in(arg, known))
+
+
+def spelled_out(statements: Iterable[Statement], is_call: Callable[[Any], bool]) -> list[Statement]:
+    """Statements without loops, in which the loss and tests are formulas of inputs and of calls.
+
+    What has a name that nothing else reads then is left out.
+    """
+    known: dict[Expr, Expr] = {}
+
+    def formulas(statements: Iterable[Statement]) -> Iterator[Statement]:
+        for statement in statements:
+            match statement:
+                case Assign(name, value):
+                    formula = put_in(value, known)
+                    known[name] = name if any(map(is_call, preorder_traversal(value))) else formula
+                    yield Assign(name, formula) if str(name) == "value" else statement
+                case If(branches):
+                    tests = [None if test is None else put_in(test, known) for test, _ in branches]
+                    bodies = [tuple(formulas(inner)) for _, inner in branches]
+                    yield If(tuple(zip(tests, bodies, strict=True)))
+                case _:
+                    yield statement
+
+    done = list(formulas(statements))
+    while (needed := _needed(done, {"value", *read(done)})) != done:
+        done = needed
+    return done
+
+
+def _needed(statements: Iterable[Statement], names: set[str]) -> list[Statement]:
+    """The statements without those that give names to what isn't among these."""
+    kept: list[Statement] = []
+    for statement in statements:
+        match statement:
+            case Assign(name, _) if str(name) not in names:
+                continue
+            case If(branches):
+                statement = If(tuple((test, tuple(_needed(inner, names))) for test, inner in branches))
+        kept.append(statement)
+    return kept
 
 
 def written_by(statement: Statement) -> Any:

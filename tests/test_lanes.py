@@ -26,6 +26,7 @@ from symloss_kernels._lanes import (
     select,
     sqrt,
     sum_of,
+    times_over,
     wide,
 )
 from symloss_kernels._memory import load, put
@@ -276,6 +277,18 @@ def test_a_divisor_meets_numbers_of_another_precision():
         same(apply(lambda a: over(1.0, divisor(a)), x), 1.0 / x)
         same(apply(lambda a: over(1.0, divisor(a)), y), np.float32(1) / y)
     assert compiled(lambda x, y: over(x, divisor(y)))(1.0, 3.0) == 1.0 / 3.0
+
+
+@BOTH
+def test_a_quotient_with_a_factor(dtype):
+    """One quotient where all lanes share the factor and the divisor: rounded once, and exact where it is a number."""
+    x, y, factors = numbers(dtype), 3.0, np.linspace(0.5, 2, LANES)
+    for factor in (1.0, 1 / 3, -0.25, 1e-18):
+        same(apply(lambda a, f=factor: times_over(f, a, 3.0), x), (x.astype(float) / (y / factor)).astype(dtype))
+    with np.errstate(all="ignore"):
+        same(apply(lambda a: times_over(0.0, a, 3.0), x), (x.astype(float) / np.inf).astype(dtype))
+        same(apply(lambda a, f: times_over(f, a, 3.0), x, factors), factors * (x / dtype(y)))
+        same(apply(lambda a, b: times_over(0.5, a, b), x, x), 0.5 * (x / x))
 
 
 @pytest.mark.parametrize("size", [2.0**-140, 2.0**-300, 2.0**140])

@@ -15,7 +15,7 @@ from numba import njit
 from symloss_kernels._memory import load, put
 from symloss_kernels._numba import FEATURES, LANES
 from symloss_kernels._runs import run
-from sympy import Eq, Gt, Integer, Ne, Symbol, exp, sqrt
+from sympy import Abs, Eq, Gt, Integer, Ne, Piecewise, Symbol, exp, sqrt
 from test_contract import sample
 
 from symloss.derive import derive
@@ -535,6 +535,54 @@ def test_an_element_is_computed_in_float64_from_where_it_is_said(options, differ
     assert f"put(grad_prediction, (sample,), factor * (2.0 * {name}), None)" in lines
     squared_in = name if options else f"wide({name})"  # a loss is in float64 in any case
     assert f"value = {squared_in} * {squared_in}" in lines
+
+
+@loss
+def near_or_far(prediction: Prediction, target: Target, beta: Positive = 1, slope: Positive = 2):
+    r = prediction - target
+    return Piecewise((r**2 / (2 * beta), Abs(r) < beta), (slope * Abs(r) / beta, True))
+
+
+def test_a_loss_alone_is_computed_in_float64_from_its_inputs():
+    lines = Body(lower(derive(near_or_far.trace()), "value_and_grad"), True, "load", wide_value=True).lines()
+    wide = "wide(prediction_i) - wide(target_i)"
+    assert f"holds_1 = beta > abs({wide})" in lines
+    (near,) = (line for line in lines if line.startswith("value_if_1"))
+    assert near.count(f"({wide})") == 2
+    assert "r = prediction_i - target_i" in lines, "its derivatives are made of what is rounded"
+    alone = Body(lower(derive(near_or_far.trace()), "value"), True, "load", wide_value=True).lines()
+    assert not any(line.startswith("r = ") for line in alone), "nothing reads that"
+
+
+def test_a_derivative_that_parameters_divide_is_one_quotient():
+    """With the factor that all derivatives have; each branch has that for itself then."""
+    for entry, outputs in (("grad", ["grad"]), ("hvp", ["hvp"])):
+        lines = Body(lower(derive(near_or_far.trace()), entry), True, "load").lines()
+        for output in outputs:
+            near = {"grad": "prediction_i - target_i", "hvp": "vector_prediction_i"}[output]
+            far = {"grad": "times_over(factor, slope * sign(prediction_i - target_i), beta)", "hvp": "0.0"}[output]
+            assert f"{output}_prediction_if_1 = times_over(factor, {near}, beta)" in lines
+            assert f"{output}_prediction_if_2 = {far}" in lines
+            chosen = f"select(holds_1, {output}_prediction_if_1, {output}_prediction_if_2)"
+            assert f"put({output}_prediction, (sample,), {chosen}, None)" in lines
+
+
+@loss
+def of_differing_width(prediction: Prediction, width: Target, scale: Positive = 1):
+    return (prediction / width) ** 2 + prediction**2 / scale
+
+
+@loss
+def over_a_square(prediction: Prediction, target: Target, scale: Positive = 1):
+    return (prediction - target) ** 2 / scale**2
+
+
+@pytest.mark.parametrize("of", [of_differing_width, over_a_square], ids=lambda of: of.name)
+def test_what_differs_between_samples_or_is_a_power_divides_by_itself(of):
+    """The square of a small number vanishes."""
+    lines = Body(lower(derive(of.trace()), "grad"), True, "load").lines()
+    (store,) = (line for line in lines if line.startswith("put"))
+    assert "factor * (" in store and "times_over" not in store
 
 
 @pytest.mark.parametrize(

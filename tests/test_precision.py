@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 from shipped import derived, lowered
-from sympy import exp, log
+from sympy import Abs, exp, log
 
 from symloss import emulate, precision
 from symloss.catalog import standard
@@ -25,7 +25,7 @@ from symloss.printers import numba_cpu, numba_cuda
 from symloss.program import ENTRIES, Program
 from symloss.roles import Loss
 from symloss.sampler import points
-from symloss.spec import Label, NonNegative, Prediction, Sum, Target, index, loss
+from symloss.spec import Label, NonNegative, Positive, Prediction, Sum, Target, index, loss
 from symloss.ulp import ulp_error
 
 LOSSES = sorted(standard().names())
@@ -68,6 +68,31 @@ def divided_after_squaring(prediction: Prediction["D"], target: Target["D"]):
     return Sum((prediction[d] - target[d]) ** 2, d) / 4
 
 
+@loss
+def squared_over(prediction: Prediction, target: Target, scale: Positive = 1):
+    """Whose gradient, one rounding more than a difference's, keeps its digits, and whose value, with two more, doesn't."""
+    return (prediction - target) ** 2 / scale
+
+
+@loss
+def cubed_over(prediction: Prediction, target: Target, scale: Positive = 1):
+    """In the gradient is a difference's square."""
+    return Abs(prediction - target) ** 3 / (3 * scale)
+
+
+def test_a_value_alone_may_need_float64():
+    found = chosen(squared_over)
+    assert found["value"] == found["grad"] == found["value_and_grad"] == precision.WIDE_VALUE
+    program = next(program for program in made(squared_over.trace()) if program.entry == "value_and_grad")
+    single, wide = (precision.errors(program, option=o) for o in (precision.SINGLE_ARITHMETIC, precision.WIDE_VALUE))
+    assert single["value"] > 1 > 0.3 > wide["value"]
+    assert single["grad_prediction"] == wide["grad_prediction"] < 0.7
+
+
+def test_derivatives_may_need_float64_from_differences_on():
+    assert chosen(cubed_over)["grad"] == precision.WIDE_SUMS
+
+
 @pytest.mark.parametrize("spec", [squared, row_of_logits], ids=lambda spec: spec.name)
 def test_what_keeps_its_digits_is_computed_in_float32(spec):
     assert chosen(spec) == dict.fromkeys(ENTRIES, precision.SINGLE_ARITHMETIC)
@@ -91,7 +116,7 @@ ARITHMETIC = {
     "mae": precision.SINGLE_ARITHMETIC,
     "mse": precision.SINGLE_ARITHMETIC,
     "binary_cross_entropy_with_logits": precision.WIDE_ENDS,
-    "smooth_l1": precision.WIDE_SUMS,
+    "smooth_l1": precision.WIDE_VALUE,
     "kl_divergence": precision.SINGLE_ARITHMETIC,
     "softmax_cross_entropy": precision.SINGLE_ARITHMETIC,
     "center": precision.WIDE_TERMS,

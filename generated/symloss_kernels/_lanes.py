@@ -42,6 +42,7 @@ from ._numba import (
     lower_cast,
     models,
     operation,
+    overload,
     register_model,
     scalar,
     signature,
@@ -50,7 +51,7 @@ from ._numba import (
 
 __all__ = [
     "AVX512", "FMA", "LANES", "any_lane", "copysign", "divisor", "first_in_blocks", "first_max", "first_place", "floor", "fma", "folded", "function", "kernel", "max_of",
-    "min_of", "opposite", "over", "product_of", "ratio0", "ratio0_over", "rint", "scalar", "select", "sqrt", "sum_of", "wide",
+    "min_of", "opposite", "over", "product_of", "ratio0", "ratio0_over", "rint", "scalar", "select", "sqrt", "sum_of", "times_over", "wide",
 ]
 
 F64, F32 = ir.DoubleType(), ir.FloatType()
@@ -618,6 +619,18 @@ def _over(doc, zero):
 
 over = _over("x / y, of a y that `divisor` was given.", False)
 ratio0_over = _over("`ratio0` of x and a y that `divisor` was given.", True)
+
+
+def times_over(factor, x, y):
+    """factor * (x / y); where all lanes share the factor and y, as one quotient, which is rounded once."""
+    raise NotImplementedError
+
+
+@overload(times_over)
+def _times_over(factor, x, y):
+    if isinstance(factor, Lanes) or isinstance(y, Lanes):
+        return lambda factor, x, y: factor * (x / y)
+    return lambda factor, x, y: x / (y / factor)
 
 
 @intrinsic

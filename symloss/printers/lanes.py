@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -46,6 +47,7 @@ from symloss.statements import (
     nested,
     places,
     read,
+    spelled_out,
     stored_in_all,
     stored_once,
     symbols,
@@ -62,7 +64,7 @@ RUNTIME = {
     }),
     "_lanes": frozenset({
         "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "folded", "max_of", "min_of",
-        "opposite", "over", "product_of", "select", "sum_of", "wide",
+        "opposite", "over", "product_of", "select", "sum_of", "times_over", "wide",
     }),
     "_memory": frozenset({
         "add_to", "as_row", "load", "load_wide", "needs_scales", "put", "put_unless", "stream",
@@ -85,6 +87,7 @@ class Body:
         wide_ends: whether the last operations of element-wise derivatives are in float64 for float32 data, as
             those of losses always are.
         wide_sums: whether that begins with sums of two numbers.
+        wide_value: whether a loss is in float64 from such sums on, whatever its derivatives are in.
         tests: from inputs to lines that test a number where it is read, with the input, the number's place
             and its name left open.
         may_stream: whether an argument `past_caches` may say how results are written.
@@ -103,10 +106,13 @@ class Body:
         wide_terms: bool = False,
         wide_ends: bool = False,
         wide_sums: bool = False,
+        wide_value: bool = False,
         *,
         tests: Mapping[str, str] = MappingProxyType({}),
         may_stream: bool = False,
     ) -> None:
+        if wide_value:
+            program = replace(program, body=tuple(spelled_out(program.body, is_call)))
         self.program, self.narrow, self.load, self.wide_terms = program, narrow, load, wide_terms
         self.wide_ends = wide_ends
         #: Whether the kernel has that argument, for it reads and writes each place once.
@@ -114,7 +120,7 @@ class Body:
         self.tests = dict(tests)
         self.tested: set[str] = set()
         self.scalar = ScalarPrinter(self._scratch)
-        self.scalar.rounds_sums = not (wide_sums or program.loss.dims)
+        self.scalar.rounds_sums = not (wide_sums or wide_value or program.loss.dims)
         self.lane: str | None = SAMPLE if narrow else None
         self.tiles: dict[str, int] = {}
         #: From names to the array, and how many of its last axes are one under that name.
@@ -302,7 +308,11 @@ class Body:
         if value == 1:
             return "factor"
         if not self.program.loss.dims:
-            return f"factor * ({self._end(value)})"
+            top, bottom = self._quotient(value)
+            if bottom is None:
+                return f"factor * ({self._end(value)})"
+            self.scalar.used.add("times_over")
+            return f"times_over(factor, {self._end(top)}, {self.scalar.text(bottom)})"
         # What all of a sample's entries are divided by, the factor is, once.
         factors = Mul.make_args(value)
         counts, rest = sift(factors, lambda f: f.is_Pow and isinstance(f.base, Size), binary=True)
@@ -311,6 +321,26 @@ class Body:
             return factor
         value = Mul(*rest, evaluate=False) if counts else value
         return f"{factor} * {self.scalar.text(value, PRODUCT if not value.is_Mul else 1)}"
+
+    def _quotient(self, value: Any) -> tuple[Any, Any]:
+        """A derivative as what samples have of their own and what of parameters divides it; None for nothing.
+
+        Of several divisors, or a power of one, the product might vanish.
+        """
+        known = {p.name for p in self.program.loss.parameters}
+
+        def is_shared(expr: Expr) -> bool:
+            return known.issuperset(symbol.name for symbol in symbols(expr))
+
+        def divides(factor: Expr) -> bool:
+            _, power = factor.as_base_exp()
+            return power.could_extract_minus_sign() and is_shared(factor)
+
+        bottoms, tops = sift(Mul.make_args(value), divides, binary=True)
+        fits = len(bottoms) == 1 and bottoms[0].exp == -1 and not all(map(is_shared, tops))
+        if self.program.loss.dims or not fits:
+            return value, None
+        return Mul(*tops, evaluate=False), bottoms[0].base
 
     def _write(self, store: Store, value: str, sparse: bool) -> str:
         if sparse and store.output not in self._once:
@@ -530,6 +560,9 @@ class Body:
             branches = [(tests.get(test), statements) for test, statements in branches]
         chosen: dict[Any, list[tuple[str | None, str]]] = {}
         together = stored_in_all(branches)
+        # A quotient by parameters is one with the factor that derivatives have.
+        stores = [s for _, statements in branches for s in statements if isinstance(s, Store)]
+        scaled = {written_by(s) for s in stores if self._quotient(s.value)[1] is not None}
         earlier: list[str] = []
         for test, statements in branches:
             self._cases += 1
@@ -540,7 +573,7 @@ class Body:
                 if shared is None:
                     lines.append(f"{case} = {self._test(test)}")
                 self._name(case, True)
-            lines += self._case(case, earlier, statements, number, together, chosen)
+            lines += self._case(case, earlier, statements, number, together, scaled, chosen)
             if case is not None:
                 earlier.append(case)
         for key, options in chosen.items():
@@ -551,8 +584,8 @@ class Body:
                 lines.append(f"{self._value} = {text}")
                 self._name("value", True)
             else:
-                store = together[key]
-                lines.append(self._write(store, f"factor * {text}", store.output in self.program.sparse))
+                store, factor = together[key], "factor * " * (key not in scaled)
+                lines.append(self._write(store, f"{factor}{text}", store.output in self.program.sparse))
         return lines
 
     def _case(
@@ -562,6 +595,7 @@ class Body:
         statements: Sequence[Statement],
         number: int,
         together: dict[Any, Store],
+        scaled: set[Any],
         chosen: dict[Any, list[tuple[str | None, str]]],
     ) -> list[str]:
         """One branch, under names of its own; what it writes beside the common outputs goes to its lanes."""
@@ -577,6 +611,7 @@ class Body:
             if key in together and isinstance(statement, Store):
                 name = f"{statement.output}_if_{number}"
                 print_it = self._end if not self.program.loss.dims else self.scalar.text
+                print_it = self._scaled if key in scaled else print_it
                 lines.append(f"{name} = {print_it(statement.value)}")
                 chosen.setdefault(key, []).append((case, name))
                 continue

@@ -24,7 +24,7 @@ RUNTIME = {
     "_numba": frozenset({"cuda"}),
     "_primitives": frozenset({
         "add_to", "any_lane", "blank", "lanes_sum", "load", "load_wide", "occupied", "only", "opposite",
-        "label_at", "put", "put_unless", "run", "select", "wide", "within", "without",
+        "label_at", "put", "put_unless", "run", "select", "times_over", "wide", "within", "without",
     }),
     "_teams": frozenset({
         "MANY", "ROOM", "counted", "entry_start", "entry_step", "first_max", "hand_in", "is_first",

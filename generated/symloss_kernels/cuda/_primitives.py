@@ -54,6 +54,7 @@ if SIMULATED:
         split_normal,
         sqrt,
         tally,
+        times_over,
         where_found,
         whole_ratio,
         wide,
@@ -77,6 +78,7 @@ else:
         scalar,
         select,
         sqrt,
+        times_over,
         wide,
     )
     from ._lanes import first_place as where_found

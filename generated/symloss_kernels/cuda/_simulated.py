@@ -22,7 +22,7 @@ __all__ = [
     "in_float64", "kernel", "label_at", "lanes_max", "lanes_min", "lanes_product", "lanes_sum", "lanewise", "like", "load",
     "load_wide", "narrow", "occupied", "only", "opposite", "per_precision", "polynomial", "power_of_two", "precise",
     "put", "put_unless", "ratio0", "ratio0_over", "rint", "run", "scalar", "scale2", "scale2_down", "select", "split2", "split_normal",
-    "sqrt", "tally", "where_found", "whole_ratio", "wide", "widened", "within", "without",
+    "sqrt", "tally", "times_over", "where_found", "whole_ratio", "wide", "widened", "within", "without",
 ]
 
 SINGLE, DOUBLE, PLACES, ANSWERS = map(np.dtype, (np.float32, np.float64, np.int64, np.bool_))
@@ -111,6 +111,11 @@ sqrt, rint, floor, copysign = map(_numbers, (np.sqrt, np.rint, np.floor, np.copy
 def ratio0(x, y):
     """x / y, and 0 where x is 0 (NaN if y is NaN)."""
     return select((x == 0.0) & (y == y), 0.0, x / y)
+
+
+def times_over(factor, x, y):
+    """factor * (x / y); where all lanes share the factor and y, as one quotient."""
+    return factor * (x / y) if is_lanes(factor) or is_lanes(y) else x / (y / factor)
 
 
 def ratio0_over(x, by):
