@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from importlib import import_module
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from ._arrays import FLOAT32, FLOAT64, INT64, PARTIAL, PIECE, SHARED, Layout
 from ._help import documented, options, usage
 from ._info import Description, Input, Parameter, indent
 from ._outputs import STREAMED, Batch, Buffer, group_of, reduced, room
+from ._shortcuts import Short, Way, shortcut
 
 __all__ = ["Description", "Input", "Loss", "Parameter"]
 
@@ -56,39 +57,6 @@ KNOWN = 256
 
 #: What decides how an array can be taken.
 _KIND = attrgetter("__class__", "dtype", "shape", "flags.carray")
-
-
-#: A call with inputs of certain kinds: the value and the derivatives; None for other inputs.
-Short = Callable[[tuple[Any, ...]], tuple[Any, Any] | None]
-
-
-class Way(NamedTuple):
-    """How a kernel is called at once, for inputs of certain kinds.
-
-    Attributes:
-        kernel: the kernel.
-        samples: the number of samples.
-        flats: the shapes that the kernel sees of the inputs; None where they are the inputs' own.
-        between: the arguments between the parameters and the outputs.
-        outputs: per output, what makes the array, its shape, its dtype (float64 for a sum over samples), and the shape
-            that the kernel sees; None where it is the output's own.
-        divisor: what the kernel's sum is divided by; 0 where it is no result.
-        is_plain: whether there is one output, which is the result as the kernel writes it.
-        finished: makes the results from the arrays.
-        is_small: whether all samples are one piece.
-        short: from parameters to the same in one function: see `_shortcut`.
-    """
-
-    kernel: Any
-    samples: int
-    flats: tuple[tuple[int, ...], ...] | None
-    between: tuple[Any, ...]
-    outputs: list[tuple[Any, tuple[int, ...], np.dtype, tuple[int, ...] | None]]
-    divisor: float
-    is_plain: bool
-    finished: Callable[[list[Any]], Any]
-    is_small: bool
-    short: dict[tuple[float, ...], Short]
 
 
 class Loss:
@@ -300,7 +268,7 @@ class Loss:
                 known.clear()
         short = way.short.get(parameters)
         if short is None:  # another thread may empty the table at any time
-            short = way.short[parameters] = _shortcut(way, kinds, parameters)
+            short = way.short[parameters] = shortcut(way, kinds, parameters)
         self._short[key] = short
 
     def _simple(self, entry: str, keywords: dict[str, Any]) -> tuple[tuple[float, ...], bool, Any] | None:
@@ -804,86 +772,6 @@ def _compiled(kernel: Any, arguments: tuple[Any, ...]) -> Any:
 
 def _nothing(_: tuple[Any, ...]) -> None:
     """The short way of who has taken none."""
-
-
-def _alike(kinds: Sequence[tuple[Any, ...]]) -> Callable[[tuple[Any, ...]], bool]:
-    """The test whether inputs are of certain kinds; written out for two, which takes half as long."""
-    if len(kinds) != 2:
-        _, dtypes, shapes, _ = zip(*kinds, strict=True)
-
-        def are_all_alike(inputs: tuple[Any, ...]) -> bool:
-            if len(inputs) != len(shapes):
-                return False
-            for array, dtype, shape in zip(inputs, dtypes, shapes):  # noqa: B905 -- the keyword takes its time
-                if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
-                    return False
-                if not array.flags.carray:
-                    return False
-            return True
-
-        return are_all_alike
-    (_, dtype_1, shape_1, _), (_, dtype_2, shape_2, _) = kinds
-
-    def are_alike(inputs: tuple[Any, ...]) -> bool:
-        if len(inputs) != 2:
-            return False
-        first, second = inputs
-        return (
-            type(first) is np.ndarray
-            and type(second) is np.ndarray
-            and first.dtype is dtype_1
-            and second.dtype is dtype_2
-            and first.shape == shape_1
-            and second.shape == shape_2
-            and first.flags.carray
-            and second.flags.carray
-        )
-
-    return are_alike
-
-
-def _shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[float, ...]) -> Short:
-    """A way as a function of the inputs, which does no step that they don't need.
-
-    It compares them with those of an earlier call, one property after another. None if they differ, or if the kernel may
-    have refused an entry.
-    """
-    kernel, samples, flats, between, outputs, divisor, is_plain, finished, is_small, _ = way
-    are_alike, rest = _alike(kinds), (*parameters, *between)
-
-    def reshaped(arrays: Any, flats: Any) -> Any:
-        return [array if flat is None else array.reshape(flat) for array, flat in zip(arrays, flats, strict=True)]
-
-    def value(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
-        if not are_alike(inputs):
-            return None
-        total = kernel(samples, *(reshaped(inputs, flats) if flats else inputs), *rest)
-        return (total / divisor, None) if total == total or not is_small else None
-
-    def derivative(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
-        if not are_alike(inputs):
-            return None
-        output = make(shape, dtype)
-        total = kernel(samples, *inputs, *rest, output)
-        if is_small and total != total:
-            return None
-        return total / divisor if divisor else None, output
-
-    def derivatives(inputs: tuple[Any, ...]) -> tuple[Any, Any] | None:
-        if not are_alike(inputs):
-            return None
-        made = [make(shape, dtype) for make, shape, dtype, _ in outputs]
-        writes = reshaped(made, rooms) if any(rooms) else made
-        total = kernel(samples, *(reshaped(inputs, flats) if flats else inputs), *rest, *writes)
-        if is_small and total != total:
-            return None
-        return total / divisor if divisor else None, finished(made)
-
-    if not outputs:
-        return value
-    make, shape, dtype, _ = outputs[0]
-    rooms = [flat for *_, flat in outputs]
-    return derivative if is_plain and not flats and not any(rooms) else derivatives
 
 
 def _is_ready(batch: Batch, buffers: Sequence[Buffer | None]) -> bool:
