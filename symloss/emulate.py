@@ -240,6 +240,11 @@ def _sign(x: Any) -> Any:
     return _select(x > 0.0, 1.0, _select(x < 0.0, -1.0, x * 0.0))
 
 
+def _sigmoid_power(x: Any, s: Any, y: Any) -> Any:
+    """s^y: in float64 the same as what x gives."""
+    return _meaning("power")(s, y)
+
+
 def _in_own_precision(function: Callable[..., Any]) -> Callable[[Any], Any]:
     """A function of a float as one of lanes or of a number."""
 
@@ -294,6 +299,7 @@ _LANES = {
     "over": _over,
     "larger": lambda x, y: _select((x > y) | (x != x), x, y),
     "smaller": lambda x, y: _select((x < y) | (x != x), x, y),
+    "sigmoid_power": _sigmoid_power,
 }
 
 

@@ -42,11 +42,11 @@ TAKEN = {
     "past_caches", "piece_of", "positions_of", "power", "product_of", "put", "put_unless", "ratio0",
     "ratio0_over", "reduction", "refusal", "refuse", "refused", "ROOM", "row_of", "row_start", "row_step",
     "run", "sample", "sample_weight", "samples", "scale_of", "sech2", "select", "self", "shift",
-    "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "spare_row", "sqrt", "strays", "stream",
-    "sum_of", "sum_of_weights", "tally", "tan", "tanh", "team", "tetragamma", "tile_of", "tilt",
-    "times0", "times_over", "together", "total", "trigamma", "unlike", "value", "value_and_grad",
-    "values", "vector", "weight", "weighted", "whole", "wide", "wide_sigmoid", "wide_softplus",
-    "within", "without", "x_minus_log1p", "zero_row",
+    "sigmoid", "sigmoid_power", "sign", "sin", "sinh", "smaller", "softplus", "spare_row", "sqrt",
+    "strays", "stream", "sum_of", "sum_of_weights", "tally", "tan", "tanh", "team", "tetragamma",
+    "tile_of", "tilt", "times0", "times_over", "together", "total", "trigamma", "unlike", "value",
+    "value_and_grad", "values", "vector", "weight", "weighted", "whole", "wide", "wide_sigmoid",
+    "wide_softplus", "within", "without", "x_minus_log1p", "zero_row",
 }  # fmt: skip
 _TAKEN_PREFIXES = ("add_", "by_", "either_", "flat_", "grad_", "hess_", "holds_", "hvp_", "vector_")
 

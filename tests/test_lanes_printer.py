@@ -568,6 +568,21 @@ def test_a_derivative_that_parameters_divide_is_one_quotient():
 
 
 @loss
+def powers(logits: Prediction, target: Target, gamma: Positive = 2):
+    """One power of a sigmoid, and one of something else."""
+    s = 1 / (1 + exp(-logits))
+    return s**gamma * (1 + target**2) ** gamma + s
+
+
+def test_a_power_of_a_sigmoid_is_told_what_that_is_of():
+    lines = Body(lower(derive(powers.trace()), "value"), True, "load_wide").lines()
+    (name,) = (line.partition(" = ")[0] for line in lines if line.endswith(" = sigmoid(logits_i)"))
+    text = "\n".join(lines)
+    assert f"sigmoid_power(logits_i, {name}, gamma)" in text
+    assert text.count("power(") == 2, "the other power is one as usual"
+
+
+@loss
 def of_differing_width(prediction: Prediction, width: Target, scale: Positive = 1):
     return (prediction / width) ** 2 + prediction**2 / scale
 

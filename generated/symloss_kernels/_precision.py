@@ -373,6 +373,7 @@ def by_precision(single, double, loose=None):
     in_double = {
         1: lambda x: narrow(chosen(wide(x))),
         2: lambda x, y: narrow(chosen(wide(x), wide(y))),
+        3: lambda x, y, u: narrow(chosen(wide(x), wide(y), wide(u))),
         4: lambda x, y, u, v: narrow(chosen(wide(x), wide(y), wide(u), wide(v))),
     }
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from sympy import Abs, Basic, Eq, Expr, Mul, Symbol, preorder_traversal, sift
 
+from symloss import atoms
 from symloss.fusing import fused
 from symloss.index import Entry, Index, Size
 from symloss.keeping import Kept, kept
@@ -197,6 +198,9 @@ class Body:
                 return self._load(name, source, indices)
             case Assign(name, value):
                 self._name(name, self._varies(value))
+                self.scalar.logits.pop(name, None)
+                if isinstance(value, atoms.sigmoid) and symbols(value).isdisjoint({name}):
+                    self.scalar.logits[name] = value.args[0]
                 if str(name) == "value":
                     return [f"{self._value} = {self._last(value)}"]
                 is_end = self.wide_ends and not self.program.loss.dims

@@ -72,6 +72,8 @@ class ScalarPrinter:
         #: Names that the loop around has once, in each lane another number, and those that it divides by.
         self.fixed: frozenset[str] = frozenset()
         self.divisors: dict[str, None] = {}
+        #: From names of sigmoids to what they are of.
+        self.logits: dict[Expr, Expr] = {}
         #: Names that float32 data needs no scales of, and the array whose type says what the data is.
         self.spared: set[Expr] = set()
         self.data = ""
@@ -250,6 +252,9 @@ class ScalarPrinter:
 
     def _raised(self, base: Expr, power: Expr) -> tuple[str, int]:
         """A power that takes a function."""
+        if base in self.logits:
+            self.used.add("sigmoid_power")
+            return f"sigmoid_power({self.text(self.logits[base])}, {base.name}, {self.text(power)})", ATOM
         self.used.add("power")
         return f"power({self.text(base)}, {self.text(power)})", ATOM
 

@@ -118,7 +118,7 @@ __all__ = [
     "expm1_minus_x", "finish", "float64", "gamma", "hypot1", "hypot1m1", "inf", "kernel", "larger", "lgamma",
     "log", "log1mexp", "log1p", "log1p_square", "log_besseli0", "log_erfc", "log_gap", "log_half_erfc",
     "log_ratio", "logaddexp", "logcosh", "nan", "over_expm1", "power", "ratio0", "ratio0_over", "scale_of", "sech2",
-    "shift", "sigmoid", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tally", "tan", "tanh", "tetragamma", "tilt",
+    "shift", "sigmoid", "sigmoid_power", "sign", "sin", "sinh", "smaller", "softplus", "sqrt", "tally", "tan", "tanh", "tetragamma", "tilt",
     "times0", "trigamma", "wide_sigmoid", "wide_softplus", "x_minus_log1p",
 ]
 
@@ -258,6 +258,19 @@ def softplus_loose(x):
 
 
 softplus = by_precision(softplus_exact, softplus_exact, softplus_loose)
+
+
+def sigmoid_power_exact(x, s, y):
+    """s^y, where s is sigmoid(x)."""
+    return power(s, y)
+
+
+def sigmoid_power_loose(x, s, y):
+    """s^y, whose logarithm is y times -softplus(-x), of which softplus(x) has the most part."""
+    return select(y == 0.0, 1.0, exp(-y * softplus(-x)))
+
+
+sigmoid_power = by_precision(sigmoid_power_exact, sigmoid_power_exact, sigmoid_power_loose)
 
 
 @function
