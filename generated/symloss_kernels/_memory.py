@@ -320,7 +320,8 @@ def stream(typingctx, array, indices, value, tile, past_caches):
     """`put` for a loop that reads and writes each place once: where `past_caches` holds, around the caches.
 
     A plain store reads the line that it writes to. Results larger than the caches don't stay there in any case. Whoever
-    waits for a kernel takes a lock, after which such stores are seen in their order.
+    waits for a kernel takes a lock, or sees a count that a locked instruction has raised, after which such stores are seen in
+    their order.
     """
     return _store(array, indices, value, tile, "stream")
 

@@ -22,7 +22,7 @@ from symloss.spec import Label, Prediction, Words, loss
             "class is infinite."
         ),
         strengths=(
-            "Reads one entry a row, so its cost doesn't grow with the number of classes.",
+            "Depends on one entry a row: no one-hot target is needed.",
             "A proper score: the true probabilities minimise it.",
             "Suits classifiers, with imbalanced classes too.",
         ),
@@ -48,7 +48,7 @@ from symloss.spec import Label, Prediction, Words, loss
             "为 0 时结果为无穷大。"
         ),
         strengths=(
-            "每行只读一个元素，开销不随类别数增长。",
+            "每行只取决于一个元素，无需展开成 one-hot 目标。",
             "严格的评分规则：真实概率使它最小。",
             "适合分类问题，也适合类别不平衡的数据。",
         ),
