@@ -240,6 +240,11 @@ def _sign(x: Any) -> Any:
     return _select(x > 0.0, 1.0, _select(x < 0.0, -1.0, x * 0.0))
 
 
+def _times_over(factor: Any, x: Any, y: Any) -> Any:
+    is_usual = not _is_lanes(factor) and 1e-280 < abs(y / factor) < 1e280
+    return x / (y / factor) if is_usual else factor * (x / y)
+
+
 def _sigmoid_power(x: Any, s: Any, y: Any) -> Any:
     """s^y: in float64 the same as what x gives."""
     return _meaning("power")(s, y)
@@ -295,7 +300,7 @@ _LANES = {
     "ratio0": _ratio0,
     "ratio0_over": lambda x, y: _select((x == 0.0) & (y == y), 0.0, _over(x, y)),
     "divisor": lambda y: y,
-    "times_over": lambda factor, x, y: factor * (x / y) if _is_lanes(factor) else x / (y / factor),
+    "times_over": _times_over,
     "over": _over,
     "larger": lambda x, y: _select((x > y) | (x != x), x, y),
     "smaller": lambda x, y: _select((x < y) | (x != x), x, y),

@@ -286,7 +286,10 @@ def test_a_quotient_with_a_factor(dtype):
     for factor in (1.0, 1 / 3, -0.25, 1e-18):
         same(apply(lambda a, f=factor: times_over(f, a, 3.0), x), (x.astype(float) / (y / factor)).astype(dtype))
     with np.errstate(all="ignore"):
-        same(apply(lambda a: times_over(0.0, a, 3.0), x), (x.astype(float) / np.inf).astype(dtype))
+        # What leaves the range by the factor takes it last.
+        for factor, by in ((0.0, 3.0), (1e-6, 1e305), (1e6, 1e-305), (1e-3, 1e-309)):
+            quotients = (x.astype(float) / by).astype(dtype)
+            same(apply(lambda a, f=factor, b=by: times_over(f, a, b), x), factor * quotients)
         same(apply(lambda a, f: times_over(f, a, 3.0), x, factors), factors * (x / dtype(y)))
         same(apply(lambda a, b: times_over(0.5, a, b), x, x), 0.5 * (x / x))
 

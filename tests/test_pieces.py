@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from importlib import import_module
+from mmap import mmap
+from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 import pytest
@@ -117,6 +119,29 @@ def test_what_is_first_is_called_once(threads):
     assert np.all(times == 1)
 
 
+@pytest.mark.parametrize("lend", [bytearray, "mmap", "shared"])
+def test_memory_may_be_closed_after_a_call(lend):
+    """Also while a helper is on its way back."""
+    other = np.zeros(300_000)
+    for _ in range(100):
+        if lend == "mmap":
+            owner = buffer = mmap(-1, other.nbytes)
+            close = owner.close
+        elif lend == "shared":
+            owner = SharedMemory(create=True, size=other.nbytes)
+            buffer, close = owner.buf, owner.close
+        else:
+            owner = buffer = bytearray(other.nbytes)
+            close = owner.clear
+        array = np.frombuffer(buffer)[: len(other)]
+        with sk.num_threads(2):
+            assert sk.binary_cross_entropy_with_logits.value(array, other) == pytest.approx(np.log(2))
+        del array, buffer
+        close()
+        if lend == "shared":
+            owner.unlink()
+
+
 def test_code_is_known_by_its_types():
     """And not by sizes; an array that may not be written is another type for Numba."""
     x = np.ones(4)
@@ -126,6 +151,19 @@ def test_code_is_known_by_its_types():
     for array in (x, np.ones(9), locked, np.ones(4, np.float32)):
         assert _pieces.through(fails, (array,), 2, 4)((array,), 1).tolist() == [1.0, 1.0]
     assert len(_pieces._codes) == 3
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_number_for_many_samples(shape):
+    """Each piece adds to a sum of its own, which is a single number here."""
+    prediction, target = np.full(shape, 0.3), np.random.default_rng(0).normal(size=(1000, 1000))
+    wanted = 2 * np.mean(0.3 - target)
+    for reduction, factor in (("mean", 1), ("sum", target.size), ("none", target.size)):
+        grad = sk.mse.grad(prediction, target, reduction=reduction)
+        assert np.shape(grad) == shape and grad == pytest.approx(wanted * factor, rel=1e-12)
+    grad, hess = sk.mse.grad_and_hess(prediction, target)
+    assert grad == pytest.approx(wanted, rel=1e-12) and hess == pytest.approx(2, rel=1e-12)
+    assert sk.mse.hvp(prediction, target, vector=np.full(shape, 2.0)) == pytest.approx(4, rel=1e-12)
 
 
 def test_a_call_goes_through_it(monkeypatch):

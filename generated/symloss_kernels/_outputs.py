@@ -123,7 +123,7 @@ class Buffer:
             return self.array
         count = -(-self.batch.layout.n // step)
         sums = np.zeros((count, *self.array.shape))
-        self.sums = {i * step: sums[i] for i in range(count)}
+        self.sums = {i * step: sums[i, ...] for i in range(count)}  # views, of single numbers too
         return sums, None
 
     def keep(self, start: int, stop: int, array: np.ndarray) -> None:

@@ -370,8 +370,7 @@ class Loss:
         through = self._pieces.through(kernel, told(arguments), step, fit.n)
 
         def run(_: int, *arguments: Any) -> float:
-            threads = 1 if self._is_brief(fit, ONE_THREAD) else _threads.get_num_threads()
-            total = _sum(through(told(arguments), threads).tolist())
+            total = _sum(through(told(arguments), self._thread_count(fit)).tolist())
             if total != total:
                 given = [array.reshape(shape) for array, shape in zip(arguments, shapes, strict=False)]
                 for start in range(0, fit.n, step):
@@ -576,7 +575,7 @@ class Loss:
             step = self._step_of(batch, (values, *rest))
         count = -(-fit.n // step)
         first = [partial(self._add_few, batch, all_scale, apart)] if apart else []  # takes longest
-        threads = 1 if self._is_brief(fit, ONE_THREAD) else _threads.get_num_threads()
+        threads = self._thread_count(fit)
 
         def ends(i: int) -> tuple[int, int]:
             return i * step, min((i + 1) * step, fit.n)
@@ -591,8 +590,8 @@ class Loss:
             if totals[i] != totals[i]:
                 inspect(i)
 
-        if count > 1 and plan is None and _is_ready(batch, (values, *rest)):
-            reads = [operand.argument for operand in batch.operands]
+        reads = _ready(batch, (values, *rest)) if count > 1 and plan is None else None
+        if reads is not None:
             written, *writes = [None if buffer is None else buffer.pieces(step) for buffer in (values, *rest)]
             given = arguments(reads, (), None, written, writes)
             totals = self._pieces.through(kernel, given, step, fit.n)(given, threads, first)
@@ -654,6 +653,10 @@ class Loss:
         """How many entries a sample has of an input that it reads at its labels."""
         labels = {given.dims[0] for given in self._is_label if given}
         return math.prod([fit.sizes[dim] for dim in self._cores[place] if dim not in labels])
+
+    def _thread_count(self, fit: Layout) -> int:
+        """How many threads may do a call."""
+        return 1 if self._is_brief(fit, ONE_THREAD) else _threads.get_num_threads()
 
     def _is_brief(self, fit: Layout, pieces: int) -> bool:
         """Whether there are no more numbers than in some pieces, and little is done with each."""
@@ -774,10 +777,12 @@ def _nothing(_: tuple[Any, ...]) -> None:
     """The short way of who has taken none."""
 
 
-def _is_ready(batch: Batch, buffers: Sequence[Buffer | None]) -> bool:
-    """Whether kernels take all arrays as they are, and write where results are to be."""
-    is_read = batch.weights is None and all(operand.argument is not None for operand in batch.operands)
-    return is_read and not any(buffer is not None and buffer.staged for buffer in buffers)
+def _ready(batch: Batch, buffers: Sequence[Buffer | None]) -> list[Any] | None:
+    """What `work_through` takes for the inputs; None unless all is read as it is and written where results are to be."""
+    if batch.weights is not None or any(buffer is not None and buffer.staged for buffer in buffers):
+        return None
+    reads = [operand.argument for operand in batch.operands]
+    return None if any(read is None for read in reads) else reads
 
 
 def _step(fit: Layout, longest: int, shared: Sequence[int] = (), is_staged: bool = False) -> int:

@@ -622,7 +622,7 @@ ratio0_over = _over("`ratio0` of x and a y that `divisor` was given.", True)
 
 
 def times_over(factor, x, y):
-    """factor * (x / y); where all lanes share the factor and y, as one quotient, which is rounded once."""
+    """factor * (x / y); where all lanes share the factor and y, as x / (y / factor), which rounds lanes once."""
     raise NotImplementedError
 
 
@@ -630,7 +630,12 @@ def times_over(factor, x, y):
 def _times_over(factor, x, y):
     if isinstance(factor, Lanes) or isinstance(y, Lanes):
         return lambda factor, x, y: factor * (x / y)
-    return lambda factor, x, y: x / (y / factor)
+
+    def divide(factor, x, y):
+        by = y / factor
+        return x / by if 1e-280 < abs(by) < 1e280 else factor * (x / y)  # which no quotient of numbers overflows to
+
+    return divide
 
 
 @intrinsic

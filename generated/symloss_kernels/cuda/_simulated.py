@@ -114,8 +114,10 @@ def ratio0(x, y):
 
 
 def times_over(factor, x, y):
-    """factor * (x / y); where all lanes share the factor and y, as one quotient."""
-    return factor * (x / y) if is_lanes(factor) or is_lanes(y) else x / (y / factor)
+    """factor * (x / y); where all lanes share the factor and y, as x / (y / factor)."""
+    if is_lanes(factor) or is_lanes(y) or not 1e-280 < abs(y / factor) < 1e280:
+        return factor * (x / y)
+    return x / (y / factor)
 
 
 def ratio0_over(x, by):
