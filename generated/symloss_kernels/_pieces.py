@@ -7,7 +7,6 @@ A thread that comes back from a kernel needs the interpreter's lock, and one tha
 longer than a piece takes. So each thread makes one call, in which it claims piece after piece.
 """
 
-from mmap import mmap
 from platform import machine
 from threading import get_ident
 
@@ -22,11 +21,11 @@ __all__ = ["through"]
 #: How many pieces a call does before the interpreter may look for a signal: of numbers, 64 million.
 AT_ONCE = 16
 
-#: Where counts of pieces are: of those that are taken, and of those that are done.
-TAKEN, DONE = 0, 1
-#: How often a caller looks whether the last pieces are done before it sleeps, and how long a helper that has done one leaves
-#: the interpreter's lock to the caller: some dozen microseconds, about as long as a thread takes to wake up.
-LOOKS, LEAVES = 2000, 400
+#: Where counts are: of pieces that are taken, and of helpers that have come back.
+TAKEN, BACK = 0, 1
+#: How often a caller looks whether helpers are back before it sleeps: for some dozen microseconds, about as long as a thread
+#: takes to wake up. And how often it looks after that, for them to leave the interpreter's lock, or it would sleep for that.
+LOOKS, LEAVES = 2000, 150
 #: Whether the processor has an instruction for waiting in a loop.
 PAUSES = machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
@@ -50,40 +49,32 @@ def through(kernel, arguments, step, samples):
     count = -(-samples // step)
 
     def run(arguments, threads, first=()):
-        counts, totals, caller = np.zeros(2, np.int64), np.zeros(count), get_ident()
-        left, held = list(first), [arguments]
-        waits = any(map(_is_lent, arguments))
+        counts, totals = np.zeros(2, np.int64), np.zeros(count)
+        caller, helpers, held = get_ident(), [], [arguments]
 
         def more():
-            given = held[:1]  # its only mention: who has left this function has no arrays
+            given = held[:1]  # the only mention of them: who has left this function has no arrays
             return given and work_through(address, result, counts, AT_ONCE, step, samples, totals, *given)
 
         def work(i):
+            is_helper = get_ident() != caller
+            if is_helper:
+                helpers.append(i)
             if i < len(first):
                 first[i]()
-                left.pop()
-                return
-            while more():
-                pass
-            if get_ident() != caller:
-                look(counts, -1, LEAVES)
+            else:
+                while more():
+                    pass
+            if is_helper:
+                counts[BACK] += 1
 
-        def is_settled():
-            return not (waits or left) and look(counts, count, LOOKS)
-
-        _threads.each(work, len(first) + min(threads, count), threads, is_settled)
-        held.clear()  # a helper that comes back late has no arrays then
+        _threads.each(
+            work, len(first) + min(threads, count), threads, lambda: look(counts, len(helpers), LOOKS, LEAVES)
+        )
+        held.clear()  # so that memory is free, and a file may be closed, as soon as the caller gives it up
         return totals
 
     return run
-
-
-def _is_lent(argument):
-    """Whether an argument is in memory of what refuses to be closed while anybody has it."""
-    owner = argument[0] if isinstance(argument, tuple) else argument
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    return isinstance(owner, (bytearray, memoryview, mmap))
 
 
 def _code(kernel, arguments):
@@ -120,7 +111,7 @@ def work_through(address, result, counts, most, step, samples, totals, arguments
     Args:
         address: of the kernel's code for arguments of these types.
         result: None if the kernel returns nothing.
-        counts: how many pieces have been taken, and how many are done, by all threads.
+        counts: how many pieces have been taken, and how many helpers are back.
         most: how many pieces one call does.
         step: how many samples make a piece.
         samples: the number of samples.
@@ -137,15 +128,16 @@ def work_through(address, result, counts, most, step, samples, totals, arguments
             return False
         start = piece * step
         totals[piece] = _done(address, result, piece, start, min(start + step, samples), arguments)
-        _one_more(counts, DONE)
     return True
 
 
 @kernel
-def look(counts, wanted, most):
-    """Whether so many pieces are done, or will be while one looks so often."""
+def look(counts, helpers, most, more):
+    """Whether so many helpers are back, or will be while one looks so often; then one looks some more."""
     for _ in range(most):
-        if _now(counts, DONE) == wanted:
+        if _now(counts, BACK) == helpers:
+            for _ in range(more):
+                _now(counts, BACK)
             return True
     return False
 
