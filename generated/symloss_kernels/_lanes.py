@@ -633,7 +633,8 @@ def _times_over(factor, x, y):
 
     def divide(factor, x, y):
         by = y / factor
-        return x / by if 1e-280 < abs(by) < 1e280 else factor * (x / y)  # which no quotient of numbers overflows to
+        # A divisor that the factor takes to the ends of the range would lose digits, or be infinite.
+        return x / by if 1e-280 < abs(by) < 1e280 else factor * (x / y)
 
     return divide
 
