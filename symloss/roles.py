@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sympy import Expr, FiniteSet, Interval, Rational, S, Set, Symbol, oo, sympify
+from sympy import Expr, FiniteSet, Interval, Rational, S, Set, Symbol, oo, preorder_traversal, sympify
 
 from symloss.errors import SpecError
-from symloss.index import Index
+from symloss.index import Entry, Index
 
 #: Domains of parameters; any SymPy set of reals serves as well.
 Positive = Interval.open(0, oo)
@@ -133,6 +133,14 @@ class Loss:
     def predictions(self) -> tuple[Input, ...]:
         """The inputs that are differentiated."""
         return tuple(i for i in self.inputs if i.kind == "prediction")
+
+    def picked(self, given: Input) -> tuple[tuple[str, ...], ...]:
+        """The labels, one an axis, of each entry that the formula reads; empty where it reads others too."""
+        entries = [part for part in preorder_traversal(self.formula) if isinstance(part, Entry)]
+        places = [entry.indices for entry in entries if entry.base == given.symbol]
+        if not all(isinstance(index, LabelIndex) for place in places for index in place):
+            return ()
+        return tuple(dict.fromkeys(tuple(str(index) for index in place) for place in places))
 
     @property
     def dims(self) -> tuple[str, ...]:

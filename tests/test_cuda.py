@@ -239,6 +239,8 @@ def test_entries_outside_their_domains(name, place, value):
     """A value is refused at once, in the words of the host; a gradient by the next call."""
     inputs = inputs_of(name, 7, 10, np.float64)
     inputs[place][(3, *(1,) * (inputs[place].ndim - 1))] = value
+    if name == "sparse_cross_entropy":  # which reads no other entry of that row
+        inputs[1][3] = 1
     with pytest.raises(ValueError) as host:
         getattr(sk, name).value(*inputs)
     (got,) = call(called, name, [("value", tuple(inputs), {})])

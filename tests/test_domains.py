@@ -7,21 +7,21 @@ import pytest
 import symloss_kernels as sk
 from numba import njit
 from symloss_kernels._domains import (
-    LONG,
     MANY,
-    any_outside,
     extended,
     first_other,
     first_outside,
     make_zero,
     other_than,
+    other_than_at,
     outside,
+    outside_at,
     strays,
 )
 from symloss_kernels._lanes import LANES
 from symloss_kernels._memory import load
 from symloss_kernels._runs import run
-from sympy import Interval, log, oo
+from sympy import FiniteSet, Interval, log, oo
 
 import symloss
 from symloss import spec
@@ -137,11 +137,6 @@ def test_what_all_samples_share_is_left_to_the_host():
 
 
 @njit
-def outside_anywhere(array, zeros):
-    return any_outside(array, zeros, 2, (-1.0, 2.0), "[)")
-
-
-@njit
 def zeroed(array):
     make_zero(array, 2)
 
@@ -155,30 +150,55 @@ def amid(shape: tuple[int, ...], dtype: type, skip: int) -> tuple[np.ndarray, np
 
 @BOTH
 @pytest.mark.parametrize("skip", [0, 1])
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (3, 2, 5), (1, 1, LONG - 1), (3, 1, LONG), (2, LONG + 5, 3), (1, MANY + 3, 1), (0, 3, 2)]
-)
-def test_all_samples_are_tested_at_once_and_outputs_become_zero(shape, skip, dtype):
-    array = np.full(shape, np.nan, dtype)
-    array.reshape(-1)[::2] = -1.0
-    for make in (lambda output: outside_anywhere(array, output), zeroed):
-        output, room = amid(shape, dtype, skip)
-        assert not make(output)
-        assert not output.any()
-        assert (room == 7.0).sum() == room.size - output.size
-    assert not outside_anywhere(array, None)
-    size = array.size
-    for place in {*range(0, size, max(1, size // 9)), *range(max(0, size - 2 * LANES - 1), size)}:
-        before, array.reshape(-1)[place] = array.reshape(-1)[place], (2.0, -2.0)[place % 2]
-        assert outside_anywhere(array, None) and outside_anywhere(array, amid(shape, dtype, skip)[0])
-        array.reshape(-1)[place] = before
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 5), (1, MANY + 3, 1), (0, 3, 2)])
+def test_outputs_become_zero(shape, skip, dtype):
+    output, room = amid(shape, dtype, skip)
+    zeroed(output)
+    assert not output.any()
+    assert (room == 7.0).sum() == room.size - output.size
 
 
 def test_sums_over_samples_are_not_made_zero():
-    array, total = np.full((3, 2), 0.5), np.full((3, 2), 7.0)
-    assert not outside_anywhere(array, total)
+    total = np.full((3, 2), 7.0)
     zeroed(total)
     assert (total == 7.0).all()
+
+
+@njit
+def at_labels(array, labels):
+    """Which blocks of samples, and which samples, have an entry outside at their labels, and which none of two values."""
+    found = [
+        (outside_at(array, (sample, load(labels, (sample,), None)), (-1.0, 2.0), "[)"),
+         other_than_at(array, (sample, load(labels, (sample,), None)), (-1.0, 1.0)))
+        for sample in [run(start, len(labels)) for start in range(0, len(labels), LANES)]
+    ]  # fmt: skip
+    single = [
+        (outside_at(array, (sample, labels[sample]), (-1.0, 2.0), "[)"),
+         other_than_at(array, (sample, labels[sample]), (-1.0, 1.0)))
+        for sample in range(len(labels))
+    ]  # fmt: skip
+    return found, single
+
+
+@BOTH
+@pytest.mark.parametrize("n", [1, LANES, 2 * LANES + 3])
+def test_of_a_row_the_entry_at_the_label_is_tested(n, dtype):
+    rng = np.random.default_rng(n)
+    labels = rng.integers(0, 3, n)
+    for number in (-1.0, 1.0, 1.5, 2.0, np.nextafter(dtype(-1), dtype(-2)), np.nan, np.inf):
+        for place in {0, n // 2, n - 1}:
+            array = np.full((n, 3), 9.0, dtype)  # the others may be anything
+            array[np.arange(n), labels] = 1.0
+            array[place, labels[place]] = number
+            out = not (-1 <= number < 2 or np.isnan(number)), not (abs(number) == 1 or np.isnan(number))
+            blocks, single = at_labels(array, labels)
+            assert [i for i, found in enumerate(single) if any(found)] == ([place] if any(out) else [])
+            assert single[place] == out
+            assert blocks[place // LANES] == out
+    for shared in (np.full(3, 9.0, dtype), np.full(3, 1.0, dtype)):
+        out = bool(shared[0] == 9.0)
+        blocks, single = at_labels(shared, labels)
+        assert set(blocks) == set(single) == {(out, out)}
 
 
 @BOTH
@@ -234,6 +254,109 @@ def test_sparse_outputs_are_zero_but_for_their_labels(n, size, entry, dtype):
         found = {"value_and_grad": lambda r: r[1:], "grad_and_hess": lambda r: r}.get(entry, lambda r: (r,))
         for given, made in zip(found(got), found(again), strict=True):
             np.testing.assert_array_equal(given, made)
+
+
+def sparse_calls(p, label):
+    """Each entry point of a loss that reads one entry a row, and each way of a call."""
+    loss, ones = sk.sparse_cross_entropy, np.ones(np.shape(label))
+    for more in ({}, {"weight": ones}, {"reduction": "none"}, {"ignore_index": -1}):
+        yield lambda more=more: loss.value(p, label, **more)
+        yield lambda more=more: loss.value_and_grad(p, label, **more)
+    yield lambda: loss.grad(p, label)
+    yield lambda: loss.grad_and_hess(p, label)
+    yield lambda: loss.hvp(p, label, vector=np.ones_like(p))
+    yield lambda: loss.grad(p, label, out=np.empty_like(p))
+
+
+@BOTH
+@pytest.mark.parametrize(("n", "size"), [(5, 3), (5, 200), (70_000, 3), (300, 1000)])
+def test_an_entry_that_no_label_picks_is_not_tested(n, size, dtype):
+    """It changes nothing, and where the label picks it, it is named."""
+    label = np.random.default_rng(0).integers(0, size, n)
+    p = np.full((n, size), 0.5, dtype)
+    at = n - 2
+    bad = p.copy()
+    bad[at, (label[at] + 1) % size] = 1.5
+    for good, same in zip(sparse_calls(p, label), sparse_calls(bad, label), strict=True):
+        for x, y in zip(parts(good()), parts(same()), strict=True):
+            np.testing.assert_array_equal(x, y)
+    bad[at, label[at]] = -0.25
+    message = rf"`prediction\[{at}, {label[at]}\]` = -0.25 is outside its domain \[0, 1\]"
+    for call in sparse_calls(bad, label):
+        with pytest.raises(ValueError, match=message):
+            call()
+    out = np.full_like(p, 7.0)
+    with pytest.raises(ValueError, match=message):
+        sk.sparse_cross_entropy.grad(bad, label, out=out)
+    assert (out == 7.0).all()
+    # A sample that doesn't count isn't read.
+    weight = np.ones(n)
+    weight[at] = 0.0
+    ignored = label.copy()
+    ignored[at] = -100
+    loss, counted = sk.sparse_cross_entropy, np.delete(label, at)
+    for keywords in ({}, {"out": np.empty_like(p)}):
+        for given, more in ((label, {"weight": weight}), (ignored, {"ignore_index": -100})):
+            found = loss.grad(bad, given, reduction="sum", **more, **keywords)
+            np.testing.assert_array_equal(np.delete(found, at, 0), loss.grad(p[:-1], counted, reduction="sum"))
+            assert not found[at].any()
+
+
+def parts(result) -> tuple:
+    return result if isinstance(result, tuple) else (result,)
+
+
+@BOTH
+def test_an_entry_at_a_label_is_named_in_its_own_array(dtype):
+    """Shared by samples, spread over some of them, of another type, strided."""
+    loss = sk.sparse_cross_entropy
+    row = np.array([0.5, 1.5, 0.25], dtype)
+    for n in (4, 100_000):
+        assert np.isfinite(loss.value(row, np.zeros(n, int)))
+        with pytest.raises(ValueError, match=r"`prediction\[1\]` = 1.5 is outside"):
+            loss.value_and_grad(row, np.arange(n) % 2)
+        few = np.stack([row, row[[0, 2, 1]]])[:, None]  # (2, 1, 3)
+        assert np.isfinite(loss.value(few, np.zeros((2, n), np.int8)))
+        with pytest.raises(ValueError, match=r"`prediction\[1, 0, 2\]` = 1.5 is outside"):
+            loss.grad(few, np.array([[0], [2]], np.uint64).repeat(n, 1))
+        many = np.full((3, n), 0.5, dtype)
+        many[2, n - 1] = 1.5
+        with pytest.raises(ValueError, match=rf"`prediction\[{n - 1}, 2\]` = 1.5 is outside"):
+            loss.grad(many.T, np.full(n, 2))
+    with pytest.raises(ValueError, match=r"`prediction\[1\]` = 1.5 is outside"):
+        loss.value(row, 1)
+
+
+@spec.loss(title="Picked twice")
+def picked_twice(
+    prediction: spec.Prediction["K", "L"].over(Interval(0, oo)),
+    target: spec.Target["K"].over(FiniteSet(0, 1)),
+    row: spec.Label["K"],
+    column: spec.Label["L"],
+):
+    return target[row] * prediction[row, column] ** 2 / 2
+
+
+def test_two_labels_and_a_finite_set():
+    loss = symloss.compile(picked_twice)
+    rng = np.random.default_rng(0)
+    for n in (3, 50_000):
+        p, t = np.full((n, 2, 3), -1.0), np.full((n, 2), 0.5)
+        row, column = rng.integers(0, 2, n), rng.integers(0, 3, n)
+        which = np.arange(n)
+        p[which, row, column], t[which, row] = 3.0, 1.0
+        value, grad = loss.value_and_grad(p, t, row, column, reduction="sum")
+        assert value == 4.5 * n
+        expected = np.zeros_like(p)
+        expected[which, row, column] = 3.0
+        np.testing.assert_array_equal(grad, expected)
+        t[1, row[1]] = 0.5
+        with pytest.raises(ValueError, match=rf"`target\[1, {row[1]}\]` = 0.5 is outside its domain {{0, 1}}"):
+            loss.grad(p, t, row, column)
+        t[1, row[1]] = 0.0
+        p[2, row[2], column[2]] = -2.0
+        with pytest.raises(ValueError, match=rf"`prediction\[2, {row[2]}, {column[2]}\]` = -2.0 is outside"):
+            loss.value(p, t, row, column)
 
 
 @pytest.mark.parametrize(("n", "size"), [(3, 4), (300, 1000), (70_000, 3)])

@@ -519,7 +519,7 @@ LOSSES: dict[str, Description] = {
         latex="-\\log\\left(q_{t}\\right)",
         signature="(k),()->()",
         inputs=(
-            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0, latex="q_{k}"),
+            Input(name="prediction", kind="prediction", dims=('K',), low=0.0, high=1.0, latex="q_{k}", picked=(('label',),)),
             Input(name="label", kind="label", dims=('K',), latex="t"),
         ),
         equations=(

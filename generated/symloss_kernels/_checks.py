@@ -52,18 +52,80 @@ class Domain:
         Raises:
             ValueError: with the position and the value of the first such entry.
         """
-        scan = first_outside if self.entry.values is None else first_other
-        where = scan(array.reshape(-1), *self.bounds[array.dtype])
+        where = self.first(array)
         if where >= 0:
-            entry = self.entry
             where += start * (array.size // max(len(array), 1)) if array.ndim else 0
-            raise ValueError(f"{found(entry.name, given, where)} is outside its domain {entry.domain}")
+            self.refuse(given, where)
+
+    def first(self, array: np.ndarray) -> int:
+        """The number of the first entry of a tidy array that is outside the domain, or -1."""
+        scan = first_outside if self.entry.values is None else first_other
+        return scan(array.reshape(-1), *self.bounds[array.dtype])
+
+    def refuse(self, given: np.ndarray, where: int) -> NoReturn:
+        """Refuse the entry number `where` of an array.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{found(self.entry.name, given, where)} is outside its domain {self.entry.domain}")
 
 
-def domain(entry: Input) -> Domain | None:
-    """The test that an input's entries need, or None when every number will do."""
+def domain(entry: Input, at_labels: bool = False) -> Domain | None:
+    """The test that an input's entries need, or None when every number will do.
+
+    Args:
+        entry: the input.
+        at_labels: whether the test is wanted of one that is read at labels only, or of one that isn't.
+    """
     bounded = entry.values is not None or entry.low != -math.inf or entry.high != math.inf
-    return Domain(entry) if bounded and entry.kind != "label" else None
+    return Domain(entry) if bounded and entry.kind != "label" and bool(entry.picked) is at_labels else None
+
+
+class Picks:
+    """The test of the inputs of which a loss reads no entries but those at labels: it reads no others either."""
+
+    def __init__(self, entries: Sequence[Input]) -> None:
+        self.entries = entries
+        self.domains = [domain(entry, at_labels=True) for entry in entries]
+
+    def __bool__(self) -> bool:
+        return any(self.domains)
+
+    def check(
+        self, given: Sequence[np.ndarray], dtype: np.dtype, samples: tuple[int, ...], which: np.ndarray
+    ) -> None:
+        """Refuse an entry outside its domain.
+
+        Args:
+            given: the inputs; the labels of the samples in question are inside their dimensions.
+            dtype: in which precision kernels read them.
+            samples: the samples' shape.
+            which: the numbers of the samples to look at.
+
+        Raises:
+            ValueError: with the position and the value of the first such entry.
+        """
+        where = np.unravel_index(which, samples or (1,))
+
+        def at(array: np.ndarray, core: int) -> list[np.ndarray]:
+            axes = array.ndim - core
+            ends = zip(where[len(where) - axes :], array.shape[:axes], strict=True)
+            return [part if size > 1 else np.zeros_like(part) for part, size in ends]
+
+        labels = {
+            entry.name: array[tuple(at(array, 0))].astype(np.int64)
+            for entry, array in zip(self.entries, given, strict=True)
+            if entry.kind == "label"
+        }
+        for entry, array, test in zip(self.entries, given, self.domains, strict=True):
+            for names in entry.picked if test is not None else ():
+                rows, own = at(array, len(entry.core)), [labels[name] for name in names]
+                _, *index = np.broadcast_arrays(which, *rows, *own)
+                first = test.first(array[tuple(index)].astype(dtype))
+                if first >= 0:
+                    place = tuple([part[first] for part in index])
+                    test.refuse(array, int(np.ravel_multi_index(place, array.shape)))
 
 
 def labels(

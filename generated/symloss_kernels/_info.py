@@ -18,7 +18,8 @@ class Input(NamedTuple):
     `kind` is "prediction" (differentiated), "target" or "label". `dims` names the core dimensions, which
     are the array's last axes; for a label it names the one dimension that the label indexes. The entries
     lie between `low` and `high` (an infinite end admits the infinity), or among `values` where that is given.
-    `latex` is the letter that formulas in LaTeX have for it.
+    `latex` is the letter that formulas in LaTeX have for it. Where the loss reads no entries but those at labels,
+    `picked` has the labels' names, one an axis, for each entry that it reads.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Input(NamedTuple):
     open_high: bool = False
     values: tuple[float, ...] | None = None
     latex: str = ""
+    picked: tuple[tuple[str, ...], ...] = ()
 
     @property
     def core(self) -> tuple[str, ...]:

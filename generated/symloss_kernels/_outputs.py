@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     Attributes:
         operands: the inputs and the vectors as kernels read them: arrays, or where samples are taken in pieces,
             what gives these.
+        given: the inputs as they were given.
         parameters: the parameters.
         weights: one weight a sample; None where each is 1.
         scale: what every derivative is multiplied by.
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     """
 
     operands: list[Any]
+    given: list[np.ndarray]
     parameters: tuple[float, ...]
     weights: Any
     scale: float

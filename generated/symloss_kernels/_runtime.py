@@ -83,6 +83,7 @@ class Loss:
         self._few: set[str] = set()
         self._predicted = [i for i, entry in enumerate(info.inputs) if entry.kind == "prediction"]
         self._domains = [_checks.domain(entry) for entry in info.inputs]
+        self._picks = _checks.Picks(info.inputs)
         self._vectors = [f"vector_{self._inputs[i]}" for i in self._predicted]
         self._outputs = {
             entry: [f"{kind}_{self._inputs[i]}" for kind in kinds for i in self._predicted]
@@ -383,12 +384,15 @@ class Loss:
         self, arrays: Sequence[np.ndarray], given: Sequence[np.ndarray], start: int = 0, stop: int | None = None
     ) -> None:
         """Refuse what a kernel has refused of some samples, if it has: its sum may be NaN for other reasons."""
-        sizes = self._layout(tuple([array.shape for array in given])).sizes
+        fit = self._layout(tuple([array.shape for array in given]))
         for array, original, domain, label in zip(arrays, given, self._domains, self._is_label, strict=True):
             if domain is not None:
                 domain.check(array[start:stop], original, start)
             if label is not None:
-                _checks.labels(label, array[start:stop], original, start, sizes[label.dims[0]], None)
+                _checks.labels(label, array[start:stop], original, start, fit.sizes[label.dims[0]], None)
+        if self._picks:
+            which = np.arange(start, fit.n if stop is None else min(stop, fit.n))
+            self._picks.check(given, given[self._predicted[0]].dtype, fit.samples, which)
 
     def _kernel(self, entry: str, fit: Layout, has_samples: bool) -> tuple[Any, bool]:
         """The kernel for rows of this length, and whether it is one for short rows.
@@ -459,10 +463,13 @@ class Loss:
             else:
                 scale = 1.0 / denominator
         batch = Batch(
-            operands, parameters, weights, scale, denominator, dtype, fit, shapes, reduction, void, out
+            operands, raw, parameters, weights, scale, denominator, dtype, fit, shapes, reduction, void, out
         )
         if not fit.small and (void is not None or out is not None):
             self._check(batch)
+        if void is None and out is not None:
+            for start in range(0, fit.n, PIECE):
+                self._check_picks(batch, start, min(start + PIECE, fit.n))
         return batch
 
     def _sort(
@@ -516,6 +523,14 @@ class Loss:
 
             _threads.each(work, -(-batch.layout.n // step))
 
+    def _check_picks(self, batch: Batch, start: int, stop: int) -> None:
+        """Refuse what the kernel refuses of the entries at labels; those of samples of weight 0 it doesn't read."""
+        if self._picks:
+            which = np.arange(start, stop)
+            if batch.weights is not None:
+                which = which[batch.weights.piece(start, stop) != 0.0]
+            self._picks.check(batch.given, batch.dtype, batch.layout.samples, which)
+
     # Running.
 
     def _run(
@@ -566,7 +581,10 @@ class Loss:
 
         rest: Sequence[Buffer | None] = buffers
         if fit.small:
-            return run(batch.operands, 0, fit.n)
+            total = run(batch.operands, 0, fit.n)
+            if total != total:
+                self._check_picks(batch, 0, fit.n)
+            return total
         step = fit.n if self._is_brief(fit, ONE_CALL) else self._step_of(batch, (values, *buffers))
         is_whole = step >= fit.n and plan is None and not is_narrow
         apart = self._apart(entry, fit, buffers) if is_whole else []
@@ -584,6 +602,7 @@ class Loss:
             """Refuse what the kernel has refused, if it has: its sum may be NaN for other reasons."""
             for operand in batch.operands:
                 operand.inspect(*ends(i))
+            self._check_picks(batch, *ends(i))
 
         def work(i: int) -> None:
             totals[i] = run([operand.piece(*ends(i)) for operand in batch.operands], *ends(i))

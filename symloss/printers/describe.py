@@ -39,7 +39,7 @@ def describe(derivation: Derivation) -> dict[str, Any]:
         "formula": _literal(text(loss.formula)),
         "latex": _literal(formulas.plain(loss.formula)),
         "signature": _literal(loss.signature),
-        "inputs": [_input(item, letters[item.name]) for item in loss.inputs],
+        "inputs": [_input(item, letters[item.name], loss.picked(item)) for item in loss.inputs],
         "parameters": [_parameter(item, letters[item.name]) for item in loss.parameters],
         "equations": [f"({_literal(formula)}, {_literal(where)})" for formula, where in shown],
         "kinks": [_literal(f"{text(kink.where)}: {kink.rule}") for kink in derivation.kinks],
@@ -82,11 +82,12 @@ def _records() -> Any:
     return module
 
 
-def _input(item: Input, letter: str) -> dict[str, str]:
+def _input(item: Input, letter: str, picked: tuple[tuple[str, ...], ...]) -> dict[str, str]:
     said = {"name": _literal(item.name), "kind": _literal(item.kind)}
     if item.role.dims:
         said["dims"] = repr(item.role.dims)
-    return said | _bounds(item.domain) | {"latex": _literal(letter)}
+    said |= _bounds(item.domain) | {"latex": _literal(letter)}
+    return said | ({"picked": repr(picked)} if picked else {})
 
 
 def _parameter(item: Parameter, letter: str) -> dict[str, str]:

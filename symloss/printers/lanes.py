@@ -61,7 +61,7 @@ NEUTRAL = {"sum": "0.0", "product": "1.0", "max": "-inf", "min": "inf"}
 #: What a body takes from which module; everything else is a function of `_math.py`.
 RUNTIME = {
     "_domains": frozenset({
-        "any_outside", "extended", "make_zero", "other_than", "outside", "strays", "unlike",
+        "extended", "make_zero", "other_than", "other_than_at", "outside", "outside_at", "strays", "unlike",
     }),
     "_lanes": frozenset({
         "LANES", "any_lane", "divisor", "first_in_blocks", "first_max", "folded", "max_of", "min_of",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import chain
 from textwrap import wrap
 from typing import Any
@@ -20,7 +20,7 @@ from symloss.printers.scalar import is_call, is_costly, widens
 from symloss.printers.text import text
 from symloss.program import ENTRIES, Matrix, Program
 from symloss.roles import Input, Loss
-from symloss.statements import expressions, in_loops
+from symloss.statements import expressions
 
 TEMPLATE = "kernels/loss.py.jinja"
 DONE = {
@@ -165,12 +165,15 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
     """
     lines = body.lines()
     used = body.scalar.used
-    front, seen = _in_front(program, body)
-    refused = _refused(program.loss, body.tested | seen, used)
-    skipped = _refused(program.loss, seen, used) if body.tested else ""
+    axes = {given.name: len(given.dims) for given in program.loss.predictions}
+    cleared = [name for name in program.sparse if name not in body.tiles]
+    front = [f"make_zero({name}, {axes[name.partition('_')[2]]})" for name in cleared]
+    picks = _picks(program.loss)
+    refused = _refused(program.loss, body.tested | picks.keys(), used)
+    skipped = _refused(program.loss, picks.keys(), used) if body.tested else ""
     found, unknown = _found(program.loss, body.tested)
-    used |= set(re.findall(r"\w+", " ".join([*front, *lines, *unknown, found]))) & _TESTING
-    used |= {"nan"} if body.tested or seen else set()
+    used |= set(re.findall(r"\w+", " ".join([*front, *lines, *unknown, found, *picks.values()]))) & _TESTING
+    used |= {"nan"} if body.tested or picks else set()
     used |= {"load"}
     if body.narrow:
         used |= {"LANES", "occupied", "run"}
@@ -194,8 +197,9 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
         "front": front,
         "refused": refused,
         "skipped": skipped,
-        "can_refuse": bool(refused or body.tested or seen),
-        "before": unknown
+        "can_refuse": bool(refused or body.tested or picks),
+        "before": ([f"if {' | '.join(picks.values())}:", "    return nan"] if picks else [])
+        + unknown
         + [f"fetch({name}, sample, {name}_tile)" for name in read]
         + [f"{name} = row_of({kept.output}, sample, {name}_row)" for name, kept in rows]
         + [f"clear({name}_tile)" for name in written if name in program.sparse],
@@ -252,29 +256,24 @@ def _found(loss: Loss, tested: set[str]) -> tuple[str, list[str]]:
     return " | ".join(dict.fromkeys(tests)), list(dict.fromkeys(begin))
 
 
-def _in_front(program: Program, body: Body) -> tuple[list[str], set[str]]:
-    """The lines before the first sample, and the inputs that these test.
+def _picks(loss: Loss) -> dict[str, str]:
+    """From each input of which a loss reads single entries, and that has a domain, to the test of those.
 
-    Of a row of which a loss reads some entries, none comes from memory for the loss's sake. So such rows are
-    tested all together, and the entries of sparse outputs become zero at the same time.
+    No other entry of such a row comes from memory for the loss's sake, and so it isn't tested.
     """
-    read = set(in_loops(program.body))
-    zeros = {name: name.partition("_")[2] for name in program.sparse if name not in body.tiles}
-    tests, seen, axes = [], set(), {}
-    for given in program.loss.inputs:
-        axes[given.name] = len(given.dims)
-        is_whole = not given.dims or given.name in read or given.kind == "label"
-        if is_whole or isinstance(given.domain, FiniteSet) or not _bounds(given):
-            continue
-        output = next((name for name, of in zeros.items() if of == given.name), "None")
-        zeros.pop(output, None)
-        tests.append(f"any_outside({given.name}, {output}, {len(given.dims)}, {_bounds(given)})")
-        seen.add(given.name)
-    lines = [f"make_zero({name}, {axes[of]})" for name, of in zeros.items()]
-    return lines + ([f"if {' | '.join(tests)}:", "    return nan"] if tests else []), seen
+    tests = {}
+    for given in loss.inputs:
+        name = "other_than_at" if isinstance(given.domain, FiniteSet) else "outside_at"
+        found = []
+        for labels in loss.picked(given):
+            place = "".join(f", load({label}, (sample,), None)" for label in labels)
+            found.append(f"{name}({given.name}, (sample{place}), {_bounds(given)})")
+        if found and _bounds(given):
+            tests[given.name] = " | ".join(found)
+    return tests
 
 
-def _refused(loss: Loss, tested: set[str], used: set[str]) -> str:
+def _refused(loss: Loss, tested: Set[str], used: set[str]) -> str:
     """The test of the samples at hand, of inputs that aren't `tested` when they are read; empty for none."""
     tests = []
     for given in loss.inputs:

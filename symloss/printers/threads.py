@@ -37,7 +37,7 @@ class DeviceBody(Body):
     joins_axes = False
 
     def __init__(self, program: Program, chosen: Arithmetic) -> None:
-        self._tests = {i.name: test for i in program.loss.inputs if (test := _test(i))}
+        self._tests = {i.name for i in program.loss.inputs if _test(i) and not program.loss.picked(i)}
         if chosen.wide_terms and spared(program.body):
             chosen = DOUBLE_ARITHMETIC  # scales, which kernels here keep, leave float32's range
         super().__init__(program, not program.loss.dims, *chosen)
@@ -45,7 +45,7 @@ class DeviceBody(Body):
 
     def lines(self) -> list[str]:
         """The lines of one pass over a sample, or the samples of a thread."""
-        lines: list[str] = []
+        lines = self._picks()
         waits = bool(self.program.loss.dims)
         for statement in self._statements:
             if waits and any(isinstance(part, Store) for part in nested([statement])):
@@ -55,6 +55,25 @@ class DeviceBody(Body):
                 waits = False
             lines += self._statement(statement)
         return lines
+
+    def _picks(self) -> list[str]:
+        """The tests of inputs of which the loss reads no entries but those at labels."""
+        lines = []
+        sizes = {i.name: i.role.dims[0] for i in self.program.loss.inputs if i.kind == "label"}
+        for given in self.program.loss.inputs:
+            for labels in self.program.loss.picked(given) if _test(given) else ():
+                place = "".join(f", label_at({label}, (sample,), {sizes[label]})" for label in labels)
+                lines.append(f"tested_{given.name} = load({given.name}, (sample{place}), None)")
+                lines.append(f"refused = refused | {self._said(given, f'tested_{given.name}')}")
+                self.tested.add(given.name)
+                self.scalar.used |= {"label_at", "load"}
+        return lines
+
+    def _said(self, given: Input, read: str) -> str:
+        """The test of a number that has been read."""
+        test = _test(given)
+        self.scalar.used |= {"opposite"} if "opposite" in test else set()
+        return test.replace("_", read)
 
     def _ordered(self) -> list[Statement]:
         """The statements as they are printed: loops joined, single entries read as early as can be."""
@@ -189,14 +208,11 @@ class DeviceBody(Body):
             return [f"{name} = label_at({source}, {self._at(SAMPLE)}, {given.role.dims[0]})"]
         lines = super()._load(name, source, indices)
         whole = given is not None and _is_whole(Load(name, source, tuple(indices)), given)
-        if source in self._tests and whole and source not in self.tested:
+        if given is not None and source in self._tests and whole and source not in self.tested:
             self.tested.add(source)
             self.scalar.used |= {"within", "nan"}
-            read = str(name)
-            if self.lane is not None:
-                read = f"within({self.lane}, {name}, nan)"
-            lines.append(f"refused = refused | {self._tests[source].replace('_', read)}")
-            self.scalar.used |= {"opposite"} if "opposite" in self._tests[source] else set()
+            read = f"within({self.lane}, {name}, nan)" if self.lane is not None else str(name)
+            lines.append(f"refused = refused | {self._said(given, read)}")
         return lines
 
     def _tile(self, array: str, indices: Sequence[Any]) -> str:

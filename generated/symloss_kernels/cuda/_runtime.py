@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import _arrays, _checks
-from .._arrays import FULL, INT64, SHARED, Layout, is_on_device
+from .._arrays import FLOAT32, FLOAT64, FULL, INT64, SHARED, Layout, is_on_device
 from .._info import Input
 from . import _launch, _refusals, _steps
 from ._device import BITS, Memory, Place, argument, memory, on_device_of, place_of, to_host
@@ -422,7 +422,7 @@ class _Call:
         if has_value:
             partials = self.where.empty((shape.blocks, 2), np.float64) if wants_number else None
             arguments.append(ABSENT if partials is None else argument(partials, partials.shape))
-        if labels or any(self.loss._domains):
+        if labels or any(self.loss._domains) or self.loss._picks:
             name = f"{self.loss.info.name}.{self.entry}"
             given = [array.given for array in self.arrays]
             self.refusal = _refusals.Refusal(name, given, partial(_inspect, self.loss, fit, self.ignore_index))
@@ -491,12 +491,21 @@ def _is_short(array: Memory) -> bool:
 
 def _inspect(loss: Any, fit: Layout, ignore_index: int | None, given: Sequence[Any]) -> None:
     """Raise for the first entry outside its domain, in inputs that still exist, as the host's kernels would."""
+    arrays = []
     for entry, array, domain in zip(loss.info.inputs, given, loss._domains, strict=True):
         if array is None:
             continue
         found = to_host(memory(entry.name, array))
+        arrays.append(found)
         if domain is not None:
             kind = np.float64 if found.dtype == np.float64 else np.float32
             domain.check(np.ascontiguousarray(found, kind), found, 0)
         if entry.kind == "label":
             _checks.labels(entry, found.reshape(-1), found, 0, fit.sizes[entry.dims[0]], ignore_index)
+    if loss._picks and len(arrays) == len(given):
+        which = np.ones(fit.samples, bool)
+        for entry, found in zip(loss.info.inputs, arrays, strict=True):
+            if entry.kind == "label" and ignore_index is not None:
+                which &= found != ignore_index
+        is_double = arrays[loss._predicted[0]].dtype == np.float64
+        loss._picks.check(arrays, FLOAT64 if is_double else FLOAT32, fit.samples, np.flatnonzero(which))
