@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
@@ -707,6 +708,79 @@ def test_the_shortcut_gives_the_bits_of_the_long_way(monkeypatch, name, dtype):
                         found = way(monkeypatch, call)
                         assert_same_results(found, expected, entry)
                         assert type(found) is type(expected)
+
+
+def weighings(name: str, n: int, inputs: list[np.ndarray]) -> list[dict[str, Any]]:
+    """Weights with zeros and without, labels that are left out, each sample's value; and what goes together."""
+    rng = np.random.default_rng(n)
+    weight = rng.uniform(0.5, 2.0, n)
+    masked = np.where(np.arange(n) % 3 == 1, 0.0, weight)
+    found: list[dict[str, Any]] = [{}, {"weight": weight}, {"weight": masked}, {"weight": weight.astype(np.float32)}]
+    kinds = [entry.kind for entry in getattr(sk, name).info.inputs]
+    if "label" in kinds:
+        ignored = int(inputs[kinds.index("label")][0]) if n > 1 else -100
+        found += [{"ignore_index": ignored}, {"ignore_index": ignored, "weight": weight}, {"ignore_index": -100}]
+    return found
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["mse", "softmax_cross_entropy", "sparse_cross_entropy", "l1_norm", "center"])
+def test_the_shortcut_weighs_as_the_long_way_does(monkeypatch, name, dtype):
+    loss = getattr(sk, name)
+    for n, size in ((1, 1), (7, 5), (40, 3), (2, 110)):
+        inputs, _ = rows(name, n, size, dtype)
+        for given in weighings(name, n, inputs):
+            for reduction in ("mean", "sum", "none"):
+                for entry in ("value", "value_and_grad", "grad_and_hess"):
+                    call = partial(getattr(loss, entry), *inputs, **given, reduction=reduction)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", RuntimeWarning)  # all labels may be left out
+                        expected, direct = long_way(monkeypatch, call), call()
+                    assert_same_results(direct, expected, f"{entry} {reduction} {sorted(given)}")
+                    # NaN may mean a refusal, and a mean of nothing is no simple case.
+                    if not any(np.isnan(part).any() for part in flat(expected)):
+                        assert_same_results(short_way(monkeypatch, call), expected, entry)
+
+
+@BOTH
+@pytest.mark.parametrize(("name", "n", "size"), [("mse", 300_000, 1), ("l1_norm", 60_000, 7), ("softmax_cross_entropy", 900, 300),
+                                                 ("sparse_cross_entropy", 90_000, 4), ("center", 3000, 50)])  # fmt: skip
+def test_many_weighed_samples_need_no_copies_and_have_the_same_results(monkeypatch, name, n, size, dtype):
+    """Beside weights that have to be converted piece by piece: sums of other pieces differ in their last digits."""
+    loss = getattr(sk, name)
+    inputs, _ = rows(name, n, size, dtype)
+    for given in weighings(name, n, inputs):
+        spread = {**given, "weight": given["weight"].repeat(2)[::2]} if "weight" in given else given
+        for entry in ("value", "value_and_grad"):
+            for reduction in ("mean", "none"):
+                call = partial(getattr(loss, entry), *inputs, reduction=reduction)
+                found = call(**given)
+                assert_same_results(long_way(monkeypatch, partial(call, **given)), found, entry)
+                if reduction == "mean" and entry == "value":
+                    np.testing.assert_allclose(found, call(**spread), rtol=1e-14)
+                    with sk.num_threads(3):
+                        same_bits(call(**given), found)
+                else:
+                    for x, y in zip(flat(call(**spread)), flat(found), strict=True):
+                        np.testing.assert_allclose(x, y, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_weights_may_be_as_small_or_as_many_as_they_are():
+    """A single weight for all, too many, NaN, none left: as before, in every way of a call."""
+    x = np.linspace(-1, 1, 8)
+    assert sk.mse.value(x, -x, weight=np.array(2.0)) == sk.mse.value(x, -x)
+    assert np.isnan(sk.mse.value(x, -x, weight=np.where(x > 0, np.nan, 1.0)))
+    with pytest.raises(ValueError, match=r"`weight` has shape \(9,\)"):
+        sk.mse.value_and_grad(x, -x, weight=np.ones(9))
+    for reduction in ("mean", "sum"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            if reduction == "sum":
+                value, grad = sk.mse.value_and_grad(x, -x, weight=np.zeros(8), reduction=reduction)
+                assert value == 0.0 and not grad.any()
+            else:
+                with pytest.raises(RuntimeWarning, match="Mean of empty slice"):
+                    sk.mse.value_and_grad(x, -x, weight=np.zeros(8))
 
 
 @BOTH

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _arrays, _checks
-from ._arrays import FULL, INT64, PARTIAL, PIECE, SHARED, Layout
+from ._arrays import FLOAT32, FLOAT64, FULL, INT64, PARTIAL, PIECE, SHARED, Layout
 from ._info import Input
 
 
@@ -69,13 +69,14 @@ class Staged:
 class Labels:
     """Labels of any integer dtype; one to leave out reads as 0."""
 
-    __slots__ = ("entry", "given", "ignore_index", "one_a_sample", "size")
+    __slots__ = ("entry", "given", "ignore_index", "is_ignoring", "one_a_sample", "size")
     staged, shared, tested = False, False, 1
 
     def __init__(
         self, entry: Input, given: np.ndarray, size: int, ignore_index: int | None, place: int, fit: Layout
     ) -> None:
         self.entry, self.given, self.size, self.ignore_index = entry, given, size, ignore_index
+        self.is_ignoring = ignore_index is not None and bool(np.any(given == ignore_index))
         # Labels are small beside what they label, so one for many samples is simply repeated.
         self.one_a_sample = given
         if fit.modes[place] is not FULL:
@@ -86,8 +87,10 @@ class Labels:
 
     @property
     def argument(self) -> np.ndarray | None:
-        """What `work_through` takes where no label is left out; None for many that have to be converted."""
+        """What `work_through` takes; None for many that have to be converted."""
         labels = self.one_a_sample
+        if self.is_ignoring:
+            return self.piece(0, len(labels)) if len(labels) <= PIECE else None
         if labels.dtype is INT64 and labels.flags.carray:
             return labels
         return _arrays.tidy(self.entry.name, "label", labels, INT64) if len(labels) <= PIECE else None
@@ -107,21 +110,34 @@ class Labels:
 
 
 class Weights:
-    """One float64 weight a sample: what was given, and 0 where a label is left out.
+    """One weight a sample: what was given, and 0 where a label is left out.
+
+    `whole` is all of them as kernels take them, where they are so or are few; else they are converted in pieces.
 
     Args:
         given: one entry a sample, in the samples' shape and of any real dtype; None for weight 1.
         labels: inputs whose ignored samples weigh nothing.
+        count: the number of samples.
     """
 
-    __slots__ = ("given", "labels")
+    __slots__ = ("given", "has_zeros", "labels", "whole")
     staged, shared = True, False
 
-    def __init__(self, given: np.ndarray | None, labels: list[Labels]) -> None:
+    def __init__(self, given: np.ndarray | None, labels: list[Labels], count: int) -> None:
         self.given, self.labels = given, labels
+        self.whole: np.ndarray | None = None
+        self.has_zeros = True
+        # Kernels are compiled for float32 weights where there are many.
+        kinds = (FLOAT64,) if count <= PIECE else (FLOAT64, FLOAT32)
+        if not labels and given is not None and given.dtype in kinds and given.flags.carray:
+            self.whole = given.reshape(-1)
+        elif count <= PIECE:
+            self.whole = self.piece(0, count)
 
     def piece(self, start: int, stop: int) -> np.ndarray:
-        """The weights of the samples from `start` to `stop`, in memory of their own."""
+        """The weights of the samples from `start` to `stop`."""
+        if self.whole is not None:
+            return self.whole[start:stop]
         if self.given is None:
             array = np.ones(stop - start)
         else:
@@ -175,6 +191,8 @@ def weights(given: Any, fit: Layout) -> np.ndarray | None:
         return None
     array = _arrays.as_array("weight", given)
     _arrays.admit("weight", "weight", array)
+    if array.shape == fit.samples:
+        return array
     padded = (1,) * (len(fit.samples) - array.ndim) + array.shape
     if len(padded) > len(fit.samples) or any(
         size not in (1, wanted) for size, wanted in zip(padded, fit.samples, strict=True)

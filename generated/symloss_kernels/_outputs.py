@@ -115,7 +115,7 @@ class Buffer:
             array = np.empty((stop - start, *self.core), self.batch.dtype)
         else:
             array = self.array[start:stop]
-        if self.batch.weights is not None:  # a sample that is left out is left as it was
+        if self.batch.weights is not None and self.batch.weights.has_zeros:  # a sample that is left out is left as it was
             array.view(np.uint8).fill(0)  # as bytes, for which there is a faster way
         return array
 

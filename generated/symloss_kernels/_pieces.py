@@ -7,6 +7,7 @@ A thread that comes back from a kernel needs the interpreter's lock, and one tha
 longer than a piece takes. So each thread makes one call, in which it claims piece after piece.
 """
 
+import math
 from operator import attrgetter
 from platform import machine
 from threading import get_ident
@@ -14,10 +15,15 @@ from threading import get_ident
 import numpy as np
 
 from . import _threads
-from ._lanes import I64
-from ._numba import call, cgutils, intrinsic, ir, kernel, signature, types
+from ._arrays import PIECE
+from ._domains import make_zero
+from ._lanes import I64, any_lane, folded, sum_of
+from ._math import add, finish
+from ._memory import load_wide
+from ._numba import LANES, call, cgutils, intrinsic, ir, kernel, signature, types
+from ._runs import run, within
 
-__all__ = ["through"]
+__all__ = ["sift", "sum_up", "through", "weighed", "wiped"]
 
 #: How many pieces a call does before the interpreter may look for a signal: of numbers, 64 million.
 AT_ONCE = 16
@@ -78,6 +84,73 @@ def through(kernel, arguments, step, samples):
         return totals
 
     return run
+
+
+def weighed(weight):
+    """The sum of the weights, and whether one of them is 0.
+
+    Args:
+        weight: one a sample.
+    """
+    zeros = np.zeros(1, np.int64)
+    if len(weight) <= PIECE:
+        return weigh(len(weight), weight, zeros), bool(zeros[0])
+    given = (weight, (zeros,))
+    totals = through(weigh, given, PIECE, len(weight))(given, _threads.get_num_threads())
+    return sum_up(totals.tolist()), bool(zeros[0])
+
+
+def wiped(array, step):
+    """Make an array zero, in pieces of so many samples."""
+    given = (array,)
+    through(wipe, given, step, len(array))(given, _threads.get_num_threads())
+
+
+@kernel
+def weigh(samples, weight, zeros):
+    """The sum of weights; the first of `zeros` becomes 1 where one of them is 0."""
+    total, carry = 0.0, 0.0
+    for start in range(0, samples, LANES):
+        place = run(start, samples)
+        some = load_wide(weight, (place,), None)
+        if any_lane(within(place, some, 1.0) == 0.0):
+            zeros[0] = 1
+        total, carry = add(total, carry, folded(within(place, some, 0.0)))
+    return finish(sum_of(total), sum_of(carry))
+
+
+@kernel
+def sift(labels, ignore_index, weight, counted, weights):
+    """Write the labels that count, with their weights, and 0 for both where a label is left out; whether one is.
+
+    Args:
+        labels: one a sample.
+        ignore_index: the label to leave out.
+        weight: one a sample; None for 1.
+        counted: takes the labels.
+        weights: takes the weights.
+    """
+    is_one_out = False
+    for i in range(len(labels)):
+        counts = labels[i] != ignore_index
+        counted[i] = labels[i] if counts else 0
+        weights[i] = (1.0 if weight is None else weight[i]) if counts else 0.0
+        is_one_out |= not counts
+    return is_one_out
+
+
+@kernel
+def wipe(samples, array):
+    """Make samples zero."""
+    make_zero(array, 0)
+
+
+def sum_up(terms):
+    """The sum, rounded once; with infinities or NaN among the terms, what adding them gives."""
+    try:
+        return math.fsum(terms)
+    except (OverflowError, ValueError):
+        return float(sum(terms))
 
 
 def _code(kernel, arguments):

@@ -204,39 +204,57 @@ class Loss:
     # The shortest way, for many calls that are alike.
 
     def _at_once(self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any] | None:
-        """A call on arrays as kernels want them, without weights: the value and the derivatives.
+        """A call on arrays as kernels want them: the value and the derivatives.
 
         It does what the steps below do, and refuses what they refuse; None where it isn't so simple.
         """
-        parameters, is_mean, out = self._defaults, True, None
+        parameters, reduction, weight, ignore_index, out = self._defaults, "mean", None, None, None
         key: Any = entry
         if keywords:
-            key = None if "out" in keywords else (entry, *keywords.items(), *map(type, keywords.values()))
-            try:
-                short = self._short.get(key, _nothing)
-            except TypeError:  # an array of weights
-                return None
-            if (done := short(inputs)) is not None:
-                return done
+            key = None
+            if "out" not in keywords and keywords.get("weight") is None:
+                key = (entry, *keywords.items(), *map(type, keywords.values()))
+                try:
+                    short = self._short.get(key, _nothing)
+                except TypeError:  # what no keyword takes
+                    return None
+                if (done := short(inputs)) is not None:
+                    return done
             simple = self._simple(entry, keywords)
             if simple is None:
                 return None
-            parameters, is_mean, out = simple
+            parameters, reduction, weight, ignore_index, out = simple
+            if ignore_index is not None:
+                sifted = self._sifted(inputs, ignore_index, weight)
+                if sifted is None:
+                    return None
+                inputs, weight = sifted
         try:
             kinds = tuple(map(_KIND, inputs))
         except AttributeError:  # no array
             return None
-        way = self._ways(entry, is_mean, kinds)
+        way = self._ways(entry, reduction, kinds, None if weight is None else _KIND(weight))
         if way is None:
             return None
-        if key:
+        if key and weight is None and ignore_index is None:
             self._shorten(key, way, kinds, parameters)
-        kernel, samples, flats, between, outputs, divisor, is_plain, finished, is_small, _ = way
-        if out is not None and not is_small:  # a copy of the results would be made
+        kernel, samples, flats, between, outputs, divisor, has_values, is_plain, finished, is_small, _ = way
+        if out is not None and (has_values or not is_small):  # a copy of the results would be made
             return None
+        has_zeros = False
+        if weight is not None:
+            one_a_sample = weight.reshape(-1) if samples > PIECE else weight.reshape(-1).astype(FLOAT64, copy=False)
+            all_weights, has_zeros = self._pieces.weighed(one_a_sample)
+            if reduction == "mean":
+                if all_weights == 0.0 or all_weights != all_weights:
+                    return None
+                divisor = all_weights if divisor else 0.0
+            between = (one_a_sample, *between[1:])
+            if reduction == "mean" and entry != "value":
+                between = (one_a_sample, 1.0 / all_weights, *between[2:])
         is_ready = False
         if is_plain and type(out) is np.ndarray:
-            _, shape, dtype, _ = outputs[0]
+            _, shape, dtype, _ = outputs[0]  # no values: then there is no `out`
             is_ready = out.shape == shape and out.dtype is dtype and out.flags.writeable
         outs = None if out is None or is_ready else self._all_outs(entry, out, kinds)
         arrays = inputs
@@ -244,13 +262,16 @@ class Loss:
             arrays = tuple([array.reshape(flat) for array, flat in zip(inputs, flats, strict=True)])
         made, writes = [], []
         for make, shape, dtype, flat in outputs:
-            output = make(shape, dtype)
+            output = np.zeros(shape, dtype) if has_zeros else make(shape, dtype)  # what is left out isn't written
             made.append(output)
             writes.append(output if flat is None else output.reshape(flat))
         total = kernel(samples, *arrays, *parameters, *between, *writes)
-        if is_small and total != total:
-            self._refuse(arrays, inputs)
-        value = total / divisor if divisor else None
+        if total != total:
+            if weight is not None:  # which says what of this isn't read
+                return None
+            if is_small:
+                self._refuse(arrays, inputs)
+        value = made.pop(0) if has_values else total / divisor if divisor else None
         if is_ready:
             out[...] = made[0]
             return value, out
@@ -272,23 +293,50 @@ class Loss:
             short = way.short[parameters] = shortcut(way, kinds, parameters)
         self._short[key] = short
 
-    def _simple(self, entry: str, keywords: dict[str, Any]) -> tuple[tuple[float, ...], bool, Any] | None:
-        """Parameters, whether the mean is wanted, and `out`; None where other keywords are given."""
-        parameters, is_mean, out = list(self._defaults), True, None
+    def _simple(
+        self, entry: str, keywords: dict[str, Any]
+    ) -> tuple[tuple[float, ...], str, np.ndarray | None, int | None, Any] | None:
+        """Parameters, reduction, weights, the label to leave out, and `out`; None where a keyword isn't so simple."""
+        parameters, reduction, weight, ignore_index, out = list(self._defaults), "mean", None, None, None
         for name, value in keywords.items():
             if name in self._parameters:
                 place = self._parameters[name]
                 parameters[place] = _checks.parameter(self.info.parameters[place], value)
             elif name == "out" and entry != "value":
                 out = value
-            elif name == "reduction" and isinstance(value, str) and value in ("mean", "sum"):
-                is_mean = value == "mean"
+            elif name == "reduction" and isinstance(value, str) and value in ("mean", "sum", "none"):
+                reduction = value
+            elif name == "weight" and type(value) is np.ndarray:
+                weight = value
+            elif name == "ignore_index" and name in self._idle and type(value) is int:
+                ignore_index = value
             elif value is not None or name not in self._idle:
                 return None
-        return tuple(parameters), is_mean, out
+        return tuple(parameters), reduction, weight, ignore_index, out
 
-    def _way(self, entry: str, is_mean: bool, kinds: tuple[Any, ...]) -> Way | None:
-        """How to call a kernel at once for inputs of these kinds; None where that can't be done."""
+    def _sifted(
+        self, inputs: tuple[Any, ...], ignore_index: int, weight: np.ndarray | None
+    ) -> tuple[tuple[Any, ...], np.ndarray | None] | None:
+        """Inputs and weights without the labels to leave out, which are 0 and weigh nothing; None for many or other labels."""
+        places = [place for place, label in enumerate(self._is_label) if label]
+        if len(inputs) != len(self._inputs) or len(places) != 1 or abs(ignore_index) >= 1 << 63:
+            return None
+        labels = inputs[places[0]]
+        if type(labels) is not np.ndarray or labels.dtype is not INT64 or not labels.flags.carray:
+            return None
+        if labels.ndim == 0 or labels.size > PIECE:
+            return None
+        if weight is not None and (weight.shape != labels.shape or weight.dtype is not FLOAT64 or not weight.flags.carray):
+            return None
+        self._open()
+        counted, weights = np.empty(labels.shape, INT64), np.empty(labels.shape)
+        given = None if weight is None else weight.reshape(-1)
+        if not self._pieces.sift(labels.reshape(-1), ignore_index, given, counted.reshape(-1), weights.reshape(-1)):
+            return inputs, weight
+        return (*inputs[: places[0]], counted, *inputs[places[0] + 1 :]), weights
+
+    def _way(self, entry: str, reduction: str, kinds: tuple[Any, ...], weight: tuple[Any, ...] | None) -> Way | None:
+        """How to call a kernel at once for inputs and weights of these kinds; None where that can't be done."""
         if len(kinds) != len(self._inputs):
             return None
         _, dtype, _, _ = kinds[self._predicted[0]]
@@ -302,10 +350,17 @@ class Loss:
         self._open()
         if fit.n == 0:
             return None
+        if weight is not None:
+            _, weight_dtype, weight_shape, is_ready = weight
+            if weight_dtype not in (FLOAT64, FLOAT32) or weight_shape != fit.samples or not is_ready:
+                return None
+        has_values = reduction == "none" and entry in _VALUES
+        if has_values and not fit.samples:
+            return None  # a number
         for mode, domain, label in zip(fit.modes, self._domains, self._is_label, strict=True):
             if mode is PARTIAL or (mode is SHARED and (domain is not None or label is not None)):
                 return None
-        kernel, is_narrow = self._kernel(entry, fit, False)
+        kernel, is_narrow = self._kernel(entry, fit, weight is not None or has_values)
         if not is_narrow and entry in self._plans:
             return None
         is_small = fit.small or self._is_brief(fit, ONE_CALL)
@@ -322,18 +377,24 @@ class Loss:
             outputs.append((make, shapes[place], FLOAT64 if is_shared else dtype, flat))
         size = sum([math.prod(shape) for _, shape, _, _ in outputs]) * dtype.itemsize
         is_large = not is_small and size >= STREAMED
+        is_mean = reduction == "mean"
         scale = () if entry == "value" else self._scaling(entry, is_narrow, 1.0 / fit.n if is_mean else 1.0, is_large)
-        between = (None, *scale, *_VALUES.get(entry, ()))
+        between = (None, *scale, *(() if has_values else _VALUES.get(entry, ())))
+        is_plain = len(outputs) == 1 and bool(outputs[0][1]) and outputs[0][2] is dtype
+        into = [None if shape and kind is dtype else dtype for _, shape, kind, _ in outputs]
+        if has_values:
+            flat = None if fit.samples == (fit.n,) else (fit.n,)
+            outputs.insert(0, (np.empty if is_small else room, fit.samples, dtype, flat))
         # The types of these matter, and not their sizes.
         arrays = [np.empty((1,) * len(flat), array_dtype) for flat, (_, array_dtype, *_) in zip(flats, kinds, strict=True)]
         made = [np.empty((1,) * len(shape if flat is None else flat), kind) for _, shape, kind, flat in outputs]
-        into = [None if shape and kind is dtype else dtype for _, shape, kind, _ in outputs]
         finished = partial(self._made, into) if any(into) else self._by_kind
-        arguments = (*arrays, *self._defaults, *between, *made)
+        own = between if weight is None else (np.empty(1, FLOAT64 if fit.n <= PIECE else weight_dtype), *between[1:])
+        arguments = (*arrays, *self._defaults, *own, *made)
         if is_small:
             code = _compiled(kernel, (fit.n, *arguments))
         else:
-            code = self._in_pieces(kernel, arguments, shapes, fit)
+            code = self._in_pieces(kernel, arguments, shapes, fit, weight is None)
         return Way(
             kernel=code,
             samples=fit.n,
@@ -341,24 +402,24 @@ class Loss:
             between=between,
             outputs=outputs,
             divisor=0.0 if entry not in _VALUES else float(fit.n) if is_mean else 1.0,
-            is_plain=len(outputs) == 1 and bool(outputs[0][1]) and outputs[0][2] is dtype,
+            has_values=has_values,
+            is_plain=is_plain,
             finished=finished,
             is_small=is_small,
             short={},
         )
 
     def _in_pieces(
-        self, kernel: Any, arguments: tuple[Any, ...], shapes: tuple[tuple[int, ...], ...], fit: Layout
+        self, kernel: Any, arguments: tuple[Any, ...], shapes: tuple[tuple[int, ...], ...], fit: Layout, refuses: bool
     ) -> Callable[..., float]:
         """A function like a kernel that does the samples in pieces, on as many threads as are allowed.
-
-        It refuses what the kernel refuses.
 
         Args:
             kernel: the kernel.
             arguments: those after the number of samples, of the types that will be given.
             shapes: the inputs' own shapes.
             fit: how these fit together.
+            refuses: whether it is to refuse what the kernel refuses.
         """
         step = _step(fit, self._longest(fit))
         shared = [place for place, mode in enumerate(fit.modes) if mode is SHARED]
@@ -371,8 +432,8 @@ class Loss:
         through = self._pieces.through(kernel, told(arguments), step, fit.n)
 
         def run(_: int, *arguments: Any) -> float:
-            total = _sum(through(told(arguments), self._thread_count(fit)).tolist())
-            if total != total:
+            total = self._pieces.sum_up(through(told(arguments), self._thread_count(fit)).tolist())
+            if refuses and total != total:
                 given = [array.reshape(shape) for array, shape in zip(arguments, shapes, strict=False)]
                 for start in range(0, fit.n, step):
                     self._refuse(arguments[: len(given)], given, start, start + step)
@@ -446,8 +507,8 @@ class Loss:
         operands, labels = self._operands(raw, dtype, fit, ignore_index)
         weights, denominator = None, float(fit.n)
         if weight is not None or labels:
-            weights = _operands.Weights(_operands.weights(weight, fit), labels)
-            denominator = _summed(weights, fit)
+            weights = _operands.Weights(_operands.weights(weight, fit), labels, fit.n)
+            denominator = self._weighed(weights, fit)
         if call == "hvp":
             predictions = [entries[i] for i in self._predicted]
             vectors = _checks.vectors(vector, predictions, [shapes[i] for i in self._predicted])
@@ -503,12 +564,22 @@ class Loss:
             if entry.kind == "label":
                 _arrays.admit(entry.name, "label", array)
                 labels = _operands.Labels(entry, array, fit.sizes[entry.dims[0]], ignore_index, place, fit)
-                if ignore_index is not None and bool(np.any(array == ignore_index)):
+                if labels.is_ignoring:
                     ignoring.append(labels)
                 operands.append(labels.piece(0, fit.n) if fit.small else labels)
             else:
                 operands.append(_operands.operand(entry, array, dtype, place, fit, self._domains[place]))
         return operands, ignoring
+
+    def _weighed(self, weights: _operands.Weights, fit: Layout) -> float:
+        """The sum of the weights; it is noted whether one of them is 0."""
+        self._open()
+        if weights.whole is not None:
+            total, weights.has_zeros = self._pieces.weighed(weights.whole)
+            return total
+        parts = [self._pieces.weighed(weights.piece(at, min(at + PIECE, fit.n))) for at in range(0, fit.n, PIECE)]
+        weights.has_zeros = any(has_zeros for _, has_zeros in parts)
+        return self._pieces.sum_up([total for total, _ in parts])
 
     def _check(self, batch: Batch) -> None:
         """Check every entry before anything is written into a caller's array."""
@@ -612,7 +683,12 @@ class Loss:
         reads = _ready(batch, (values, *rest)) if count > 1 and plan is None else None
         if reads is not None:
             written, *writes = [None if buffer is None else buffer.pieces(step) for buffer in (values, *rest)]
-            given = arguments(reads, (), None, written, writes)
+            weights = None if batch.weights is None else batch.weights.whole
+            if batch.weights is not None and batch.weights.has_zeros:  # a sample that is left out is left as it was
+                for buffer in (values, *rest):
+                    if buffer is not None and not buffer.shared:
+                        self._pieces.wiped(buffer.array, step)
+            given = arguments(reads, (), weights, written, writes)
             totals = self._pieces.through(kernel, given, step, fit.n)(given, threads, first)
             for i in np.flatnonzero(np.isnan(totals)):
                 inspect(int(i))
@@ -620,12 +696,13 @@ class Loss:
             totals = [0.0] * count
             jobs = [*first, *(partial(work, i) for i in range(count))]
             _threads.each(lambda i: jobs[i](), len(jobs), threads)
-        return _sum(totals) if has_value else 0.0
+        return self._pieces.sum_up(totals) if has_value else 0.0
 
     def _step_of(self, batch: Batch, buffers: Sequence[Buffer | None]) -> int:
         """How many samples make a piece of a call."""
         known = [buffer for buffer in buffers if buffer is not None]
-        is_staged = batch.weights is not None or any(part.staged for part in (*batch.operands, *known))
+        is_staged = any(part.staged for part in (*batch.operands, *known))
+        is_staged |= batch.weights is not None and batch.weights.whole is None
         shared = [buffer.array.size for buffer in known if buffer.shared]
         return _step(batch.layout, self._longest(batch.layout), shared, is_staged)
 
@@ -798,7 +875,9 @@ def _nothing(_: tuple[Any, ...]) -> None:
 
 def _ready(batch: Batch, buffers: Sequence[Buffer | None]) -> list[Any] | None:
     """What `work_through` takes for the inputs; None unless all is read as it is and written where results are to be."""
-    if batch.weights is not None or any(buffer is not None and buffer.staged for buffer in buffers):
+    if batch.weights is not None and batch.weights.whole is None:
+        return None
+    if any(buffer is not None and buffer.staged for buffer in buffers):
         return None
     reads = [operand.argument for operand in batch.operands]
     return None if any(read is None for read in reads) else reads
@@ -823,19 +902,6 @@ def _step(fit: Layout, longest: int, shared: Sequence[int] = (), is_staged: bool
     most = max(1, LONGEST // longest)
     step = min(-(-fit.n // PIECES), most)
     return max(least, step if step < PIECES * EVEN else -(-step // EVEN) * EVEN)
-
-
-def _summed(weights: _operands.Weights, fit: Layout) -> float:
-    """The sum of the weights."""
-    return _sum([float(weights.piece(at, min(at + PIECE, fit.n)).sum()) for at in range(0, fit.n, PIECE)])
-
-
-def _sum(terms: list[float]) -> float:
-    """The sum, rounded once; with infinities or NaN among the terms, what adding them gives."""
-    try:
-        return math.fsum(terms)
-    except (OverflowError, ValueError):
-        return float(sum(terms))
 
 
 def _restore(home: str, name: str) -> Loss:

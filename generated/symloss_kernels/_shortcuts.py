@@ -28,11 +28,12 @@ class Way(NamedTuple):
         samples: the number of samples.
         flats: the shapes that the kernel sees of the inputs; None where they are the inputs' own.
         between: the arguments between the parameters and the outputs.
-        outputs: per output, what makes the array, its shape, its dtype (float64 for a sum over samples), and the shape
+        outputs: per output, the samples' values among them, what makes the array, its shape, its dtype (float64 for a sum over samples), and the shape
             that the kernel sees; None where it is the output's own.
         divisor: what the kernel's sum is divided by; 0 where it is no result.
-        is_plain: whether there is one output, which is the result as the kernel writes it.
-        finished: makes the results from the arrays.
+        has_values: whether the first output is the samples' values.
+        is_plain: whether there is one other output, which is the result as the kernel writes it.
+        finished: makes the results from the others.
         is_small: whether all samples are one piece.
         short: from parameters to the same in one function: see `shortcut`.
     """
@@ -43,6 +44,7 @@ class Way(NamedTuple):
     between: tuple[Any, ...]
     outputs: list[tuple[Any, tuple[int, ...], np.dtype, tuple[int, ...] | None]]
     divisor: float
+    has_values: bool
     is_plain: bool
     finished: Callable[[list[Any]], Any]
     is_small: bool
@@ -66,6 +68,7 @@ def shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[float
         tuple(flat is not None for flat in way.flats or (None,) * len(kinds)),
         len(rest),
         tuple(flat is not None for flat in rooms),
+        way.has_values,
         way.is_plain,
         bool(way.divisor),
         way.is_small,
@@ -79,7 +82,13 @@ def shortcut(way: Way, kinds: Sequence[tuple[Any, ...]], parameters: tuple[float
 
 @cache
 def _maker(
-    inputs: tuple[bool, ...], rest: int, outputs: tuple[bool, ...], is_plain: bool, is_summed: bool, is_small: bool
+    inputs: tuple[bool, ...],
+    rest: int,
+    outputs: tuple[bool, ...],
+    has_values: bool,
+    is_plain: bool,
+    is_summed: bool,
+    is_small: bool,
 ) -> Callable[..., Short]:
     """What makes shortcuts of one form, from what `shortcut` gives it.
 
@@ -87,7 +96,8 @@ def _maker(
         inputs: per input, whether the kernel sees another shape.
         rest: how many arguments are between inputs and outputs.
         outputs: per output, whether the kernel sees another shape.
-        is_plain: whether the one output is the result.
+        has_values: whether the first output is the samples' values.
+        is_plain: whether the one other output is the result.
         is_summed: whether the kernel's sum is a result.
         is_small: whether that tells of refused entries.
     """
@@ -101,8 +111,9 @@ def _maker(
     reads = [f"x{i}.reshape(flat{i})" if inputs[i] else f"x{i}" for i in ins]
     writes = [f"y{i}.reshape(room{i})" if outputs[i] else f"y{i}" for i in outs]
     arguments = ", ".join(["samples", *reads, *(f"rest{i}" for i in counted), *writes])
-    made = ", ".join(f"y{i}" for i in outs)
-    results = "None" if not outputs else "y0" if is_plain else f"finished([{made}])"
+    made = [f"y{i}" for i in outs]
+    value = made.pop(0) if has_values else "total / divisor" if is_summed else "None"
+    results = "None" if not made else made[0] if is_plain else f"finished([{', '.join(made)}])"
     lines = [
         f"if len(inputs) != {len(inputs)}:",
         "    return None",
@@ -112,7 +123,7 @@ def _maker(
         *(f"y{i} = make{i}(size{i}, precision{i})" for i in outs),
         f"total = kernel({arguments})",
         *(["if total != total:", "    return None"] if is_small else []),
-        f"return {'total / divisor' if is_summed else 'None'}, {results}",
+        f"return {value}, {results}",
     ]
     source = "\n".join([
         f"def maker({', '.join(names)}):",

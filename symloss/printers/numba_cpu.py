@@ -174,7 +174,7 @@ def _kernel(program: Program, body: Body, suffix: str, joined: bool) -> dict[str
     found, unknown = _found(program.loss, body.tested)
     used |= set(re.findall(r"\w+", " ".join([*front, *lines, *unknown, found, *picks.values()]))) & _TESTING
     used |= {"nan"} if body.tested or picks else set()
-    used |= {"load"}
+    used |= {"load_wide"} | ({"load"} if picks else set())
     if body.narrow:
         used |= {"LANES", "occupied", "run"}
     if program.has_value:

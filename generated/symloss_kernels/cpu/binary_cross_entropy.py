@@ -14,7 +14,7 @@ stops and returns NaN.
 from .._domains import outside
 from .._lanes import LANES, folded, sum_of, wide
 from .._math import finish, kernel, log, log1p, nan, ratio0, tally, times0
-from .._memory import load, put
+from .._memory import load, load_wide, put
 from .._runs import occupied, run, within
 
 
@@ -26,7 +26,7 @@ def value(samples, prediction, target, weight, values):
         sample = run(sample_start, samples)
         if outside(prediction, sample, 0, (0.0, 1.0), "[]") | outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         target_i = load(target, (sample,), None)
         prediction_i = load(prediction, (sample,), None)
@@ -44,7 +44,7 @@ def grad(samples, prediction, target, weight, mean_scale, grad_prediction):
         sample = run(sample_start, samples)
         if outside(prediction, sample, 0, (0.0, 1.0), "[]") | outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load(target, (sample,), None)
@@ -61,7 +61,7 @@ def value_and_grad(samples, prediction, target, weight, mean_scale, values, grad
         sample = run(sample_start, samples)
         if outside(prediction, sample, 0, (0.0, 1.0), "[]") | outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load(target, (sample,), None)
@@ -82,7 +82,7 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, grad_predicti
         sample = run(sample_start, samples)
         if outside(prediction, sample, 0, (0.0, 1.0), "[]") | outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load(target, (sample,), None)
@@ -102,7 +102,7 @@ def hvp(samples, prediction, target, vector_prediction, weight, mean_scale, hvp_
         sample = run(sample_start, samples)
         if outside(prediction, sample, 0, (0.0, 1.0), "[]") | outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         vector_prediction_i = load(vector_prediction, (sample,), None)

@@ -14,7 +14,7 @@ stops and returns NaN.
 from .._domains import outside
 from .._lanes import LANES, folded, sum_of
 from .._math import finish, kernel, nan, sigmoid, softplus, tally, times0
-from .._memory import load, load_wide, put
+from .._memory import load_wide, put
 from .._runs import occupied, run, within
 
 
@@ -26,7 +26,7 @@ def value(samples, logits, target, pos_weight, weight, values):
         sample = run(sample_start, samples)
         if outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         target_i = load_wide(target, (sample,), None)
         logits_i = load_wide(logits, (sample,), None)
@@ -44,7 +44,7 @@ def grad(samples, logits, target, pos_weight, weight, mean_scale, grad_logits):
         sample = run(sample_start, samples)
         if outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load_wide(target, (sample,), None)
@@ -61,7 +61,7 @@ def value_and_grad(samples, logits, target, pos_weight, weight, mean_scale, valu
         sample = run(sample_start, samples)
         if outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load_wide(target, (sample,), None)
@@ -82,7 +82,7 @@ def grad_and_hess(samples, logits, target, pos_weight, weight, mean_scale, grad_
         sample = run(sample_start, samples)
         if outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load_wide(target, (sample,), None)
@@ -102,7 +102,7 @@ def hvp(samples, logits, target, pos_weight, vector_logits, weight, mean_scale, 
         sample = run(sample_start, samples)
         if outside(target, sample, 0, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         vector_logits_i = load_wide(vector_logits, (sample,), None)

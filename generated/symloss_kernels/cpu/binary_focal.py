@@ -16,7 +16,7 @@ stops and returns NaN.
 from .._domains import other_than
 from .._lanes import LANES, folded, select, sum_of
 from .._math import finish, kernel, nan, power, sigmoid, sigmoid_power, softplus, tally
-from .._memory import load, load_wide, put
+from .._memory import load_wide, put
 from .._runs import occupied, run, within
 
 
@@ -28,7 +28,7 @@ def value(samples, logits, target, alpha, gamma, weight, values):
         sample = run(sample_start, samples)
         if other_than(target, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         target_i = load_wide(target, (sample,), None)
         logits_i = load_wide(logits, (sample,), None)
@@ -55,7 +55,7 @@ def grad(samples, logits, target, alpha, gamma, weight, mean_scale, grad_logits)
         sample = run(sample_start, samples)
         if other_than(target, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load_wide(target, (sample,), None)
@@ -82,7 +82,7 @@ def value_and_grad(samples, logits, target, alpha, gamma, weight, mean_scale, va
         sample = run(sample_start, samples)
         if other_than(target, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load_wide(target, (sample,), None)
@@ -115,7 +115,7 @@ def grad_and_hess(samples, logits, target, alpha, gamma, weight, mean_scale, gra
         sample = run(sample_start, samples)
         if other_than(target, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load_wide(target, (sample,), None)
@@ -145,7 +145,7 @@ def hvp(samples, logits, target, alpha, gamma, vector_logits, weight, mean_scale
         sample = run(sample_start, samples)
         if other_than(target, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         target_i = load_wide(target, (sample,), None)

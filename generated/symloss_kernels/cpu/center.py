@@ -16,7 +16,7 @@ are for short rows, and have samples in the lanes.
 from .._domains import make_zero, outside
 from .._lanes import LANES, folded, sum_of, wide
 from .._math import add, finish, kernel, nan, tally
-from .._memory import load, put
+from .._memory import load, load_wide, put
 from .._runs import occupied, run, within
 from .._tiles import clear, fetch, flush, tile_of
 
@@ -36,7 +36,7 @@ def value(samples, features, centers, label, weight, values):
     for sample in range(samples):
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         label_i = load(label, (sample,), None)
@@ -64,7 +64,7 @@ def grad(samples, features, centers, label, weight, mean_scale, grad_features, g
     for sample in range(samples):
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -88,7 +88,7 @@ def value_and_grad(samples, features, centers, label, weight, mean_scale, values
     for sample in range(samples):
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -120,7 +120,7 @@ def grad_and_hess(samples, features, centers, label, weight, mean_scale, grad_fe
     for sample in range(samples):
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -145,7 +145,7 @@ def hvp(samples, features, centers, label, vector_features, vector_centers, weig
     for sample in range(samples):
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -168,7 +168,7 @@ def grad_few(samples, features, centers, label, weight, mean_scale, grad_centers
     for sample in range(samples):
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -193,7 +193,7 @@ def value_narrow(samples, features, centers, label, weight, values):
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(centers, sample, centers_tile)
         fetch(features, sample, features_tile)
@@ -225,7 +225,7 @@ def grad_narrow(samples, features, centers, label, weight, mean_scale, grad_feat
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(centers, sample, centers_tile)
@@ -256,7 +256,7 @@ def value_and_grad_narrow(samples, features, centers, label, weight, mean_scale,
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(centers, sample, centers_tile)
@@ -296,7 +296,7 @@ def grad_and_hess_narrow(samples, features, centers, label, weight, mean_scale, 
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(centers, sample, centers_tile)
@@ -331,7 +331,7 @@ def hvp_narrow(samples, features, centers, label, vector_features, vector_center
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, M - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(vector_centers, sample, vector_centers_tile)

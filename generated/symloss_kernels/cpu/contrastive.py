@@ -33,7 +33,7 @@ def value(samples, left, right, similar, margin, weight, values):
     for sample in range(samples):
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         similar_i = load(similar, (sample,), None)
@@ -85,7 +85,7 @@ def grad(samples, left, right, similar, margin, weight, mean_scale, grad_left, g
     for sample in range(samples):
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -146,7 +146,7 @@ def value_and_grad(samples, left, right, similar, margin, weight, mean_scale, va
     for sample in range(samples):
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -217,7 +217,7 @@ def grad_and_hess(samples, left, right, similar, margin, weight, mean_scale, gra
     for sample in range(samples):
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -313,7 +313,7 @@ def hvp(samples, left, right, similar, margin, vector_left, vector_right, weight
     for sample in range(samples):
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -430,7 +430,7 @@ def value_narrow(samples, left, right, similar, margin, weight, values):
         sample = run(sample_start, samples)
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(right, sample, right_tile)
         fetch(left, sample, left_tile)
@@ -484,7 +484,7 @@ def grad_narrow(samples, left, right, similar, margin, weight, mean_scale, grad_
         sample = run(sample_start, samples)
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(right, sample, right_tile)
@@ -550,7 +550,7 @@ def value_and_grad_narrow(samples, left, right, similar, margin, weight, mean_sc
         sample = run(sample_start, samples)
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(right, sample, right_tile)
@@ -633,7 +633,7 @@ def grad_and_hess_narrow(samples, left, right, similar, margin, weight, mean_sca
         sample = run(sample_start, samples)
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(right, sample, right_tile)
@@ -736,7 +736,7 @@ def hvp_narrow(samples, left, right, similar, margin, vector_left, vector_right,
         sample = run(sample_start, samples)
         if other_than(similar, sample, 0, (0.0, 1.0,)):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(vector_right, sample, vector_right_tile)

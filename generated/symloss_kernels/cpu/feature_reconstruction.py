@@ -16,7 +16,7 @@ are for short rows, and have samples in the lanes.
 
 from .._lanes import LANES, folded, sum_of, wide
 from .._math import add, finish, kernel, tally
-from .._memory import as_row, load, put, stream
+from .._memory import as_row, load, load_wide, put, stream
 from .._runs import occupied, run, within
 from .._tiles import fetch, flush, tile_of
 
@@ -37,7 +37,7 @@ def value(samples, features, target_features, weight, values):
     flat_features = as_row(features, 3)
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         sum_square, sum_square_carry = 0.0, 0.0
@@ -65,7 +65,7 @@ def grad(samples, features, target_features, weight, mean_scale, past_caches, gr
     flat_features = as_row(features, 3)
     flat_grad_features = as_row(grad_features, 3)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -87,7 +87,7 @@ def value_and_grad(samples, features, target_features, weight, mean_scale, past_
     flat_grad_features = as_row(grad_features, 3)
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -118,7 +118,7 @@ def grad_and_hess(samples, features, target_features, weight, mean_scale, past_c
     flat_grad_features = as_row(grad_features, 3)
     flat_hess_features = as_row(hess_features, 3)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -139,7 +139,7 @@ def hvp(samples, features, target_features, vector_features, weight, mean_scale,
     flat_vector_features = as_row(vector_features, 3)
     flat_hvp_features = as_row(hvp_features, 3)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -160,7 +160,7 @@ def value_narrow(samples, features, target_features, weight, values):
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(target_features, sample, target_features_tile)
         fetch(features, sample, features_tile)
@@ -191,7 +191,7 @@ def grad_narrow(samples, features, target_features, weight, mean_scale, grad_fea
     grad_features_tile = tile_of(grad_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target_features, sample, target_features_tile)
@@ -217,7 +217,7 @@ def value_and_grad_narrow(samples, features, target_features, weight, mean_scale
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target_features, sample, target_features_tile)
@@ -252,7 +252,7 @@ def grad_and_hess_narrow(samples, features, target_features, weight, mean_scale,
     hess_features_tile = tile_of(hess_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target_features, sample, target_features_tile)
@@ -278,7 +278,7 @@ def hvp_narrow(samples, features, target_features, vector_features, weight, mean
     hvp_features_tile = tile_of(hvp_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(vector_features, sample, vector_features_tile)

@@ -67,7 +67,7 @@ def value(samples, features, target_features, features_gram_less_target_features
     flat_features_gram_less_target_features = as_row(features_gram_less_target_features, 2)
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         sum_square, sum_square_carry = 0.0, 0.0
@@ -92,7 +92,7 @@ def grad(samples, features, target_features, features_gram_less_target_features,
     flat_features_gram_less_target_features = as_row(features_gram_less_target_features, 2)
     flat_grad_features_factor = as_row(grad_features_factor, 2)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -112,7 +112,7 @@ def value_and_grad(samples, features, target_features, features_gram_less_target
     flat_grad_features_factor = as_row(grad_features_factor, 2)
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -144,7 +144,7 @@ def grad_and_hess(samples, features, target_features, features_gram_less_target_
     flat_features_gram_less_target_features = as_row(features_gram_less_target_features, 2)
     flat_grad_features_factor = as_row(grad_features_factor, 2)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -191,7 +191,7 @@ def hvp(samples, features, target_features, vector_features, features_by_vector_
     H = features.shape[-2]
     W = features.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -215,7 +215,7 @@ def value_narrow(samples, features, target_features, weight, values):
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(features, sample, features_tile)
         fetch(target_features, sample, target_features_tile)
@@ -260,7 +260,7 @@ def grad_narrow(samples, features, target_features, weight, mean_scale, grad_fea
     grad_features_tile = tile_of(grad_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(features, sample, features_tile)
@@ -310,7 +310,7 @@ def value_and_grad_narrow(samples, features, target_features, weight, mean_scale
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(features, sample, features_tile)
@@ -374,7 +374,7 @@ def grad_and_hess_narrow(samples, features, target_features, weight, mean_scale,
     hess_features_tile = tile_of(hess_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(features, sample, features_tile)
@@ -451,7 +451,7 @@ def hvp_narrow(samples, features, target_features, vector_features, weight, mean
     hvp_features_tile = tile_of(hvp_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(features, sample, features_tile)

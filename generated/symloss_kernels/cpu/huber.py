@@ -15,7 +15,7 @@ stops and returns NaN.
 
 from .._lanes import LANES, folded, select, sum_of, wide
 from .._math import finish, kernel, sign, tally
-from .._memory import load, put, stream
+from .._memory import load, load_wide, put, stream
 from .._runs import occupied, run, within
 
 # Numbers take a few operations of arithmetic and no functions, so that it takes many to be worth another thread.
@@ -31,7 +31,7 @@ def value(samples, prediction, target, delta, weight, values):
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         prediction_i = load(prediction, (sample,), None)
         target_i = load(target, (sample,), None)
@@ -51,7 +51,7 @@ def grad(samples, prediction, target, delta, weight, mean_scale, past_caches, gr
     """The gradient of weight * loss, times `mean_scale`."""
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         prediction_i = load(prediction, (sample,), None)
@@ -68,7 +68,7 @@ def value_and_grad(samples, prediction, target, delta, weight, mean_scale, past_
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         prediction_i = load(prediction, (sample,), None)
@@ -93,7 +93,7 @@ def grad_and_hess(samples, prediction, target, delta, weight, mean_scale, past_c
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         prediction_i = load(prediction, (sample,), None)
@@ -112,7 +112,7 @@ def hvp(samples, prediction, target, delta, vector_prediction, weight, mean_scal
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         prediction_i = load(prediction, (sample,), None)

@@ -32,7 +32,7 @@ def value(samples, prediction, target, weight, values):
     K = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -67,7 +67,7 @@ def grad(samples, prediction, target, weight, mean_scale, grad_prediction):
     samples, prediction, target, grad_prediction = as_one(1, samples, weight, None, prediction, target, grad_prediction)
     K = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -94,7 +94,7 @@ def value_and_grad(samples, prediction, target, weight, mean_scale, values, grad
     K = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -131,7 +131,7 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, grad_predicti
     samples, prediction, target, grad_prediction, hess_prediction = as_one(1, samples, weight, None, prediction, target, grad_prediction, hess_prediction)
     K = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -159,7 +159,7 @@ def hvp(samples, prediction, target, vector_prediction, weight, mean_scale, hvp_
     samples, prediction, target, vector_prediction, hvp_prediction = as_one(1, samples, weight, None, prediction, target, vector_prediction, hvp_prediction)
     K = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -191,7 +191,7 @@ def value_narrow(samples, prediction, target, weight, values):
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(prediction, sample, prediction_tile)
         fetch(target, sample, target_tile)
@@ -223,7 +223,7 @@ def grad_narrow(samples, prediction, target, weight, mean_scale, grad_prediction
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(prediction, sample, prediction_tile)
@@ -248,7 +248,7 @@ def value_and_grad_narrow(samples, prediction, target, weight, mean_scale, value
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(prediction, sample, prediction_tile)
@@ -284,7 +284,7 @@ def grad_and_hess_narrow(samples, prediction, target, weight, mean_scale, grad_p
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(prediction, sample, prediction_tile)
@@ -312,7 +312,7 @@ def hvp_narrow(samples, prediction, target, vector_prediction, weight, mean_scal
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)

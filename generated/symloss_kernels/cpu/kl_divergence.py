@@ -16,7 +16,7 @@ are for short rows, and have samples in the lanes.
 from .._domains import extended, outside, strays
 from .._lanes import LANES, folded, sum_of
 from .._math import add, finish, inf, kernel, log_ratio, nan, ratio0, tally, times0
-from .._memory import load, put
+from .._memory import load, load_wide, put
 from .._runs import occupied, run, within
 from .._tiles import as_one, fetch, flush, tile_of
 
@@ -31,7 +31,7 @@ def value(samples, prediction, target, weight, values):
     K = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -62,7 +62,7 @@ def grad(samples, prediction, target, weight, mean_scale, grad_prediction):
     samples, prediction, target, grad_prediction = as_one(1, samples, weight, None, prediction, target, grad_prediction)
     K = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -89,7 +89,7 @@ def value_and_grad(samples, prediction, target, weight, mean_scale, values, grad
     K = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -122,7 +122,7 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, grad_predicti
     samples, prediction, target, grad_prediction, hess_prediction = as_one(1, samples, weight, None, prediction, target, grad_prediction, hess_prediction)
     K = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -150,7 +150,7 @@ def hvp(samples, prediction, target, vector_prediction, weight, mean_scale, hvp_
     samples, prediction, target, vector_prediction, hvp_prediction = as_one(1, samples, weight, None, prediction, target, vector_prediction, hvp_prediction)
     K = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
                 return nan
@@ -182,7 +182,7 @@ def value_narrow(samples, prediction, target, weight, values):
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(target, sample, target_tile)
         fetch(prediction, sample, prediction_tile)
@@ -210,7 +210,7 @@ def grad_narrow(samples, prediction, target, weight, mean_scale, grad_prediction
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -235,7 +235,7 @@ def value_and_grad_narrow(samples, prediction, target, weight, mean_scale, value
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -267,7 +267,7 @@ def grad_and_hess_narrow(samples, prediction, target, weight, mean_scale, grad_p
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -295,7 +295,7 @@ def hvp_narrow(samples, prediction, target, vector_prediction, weight, mean_scal
         sample = run(sample_start, samples)
         if outside(prediction, sample, 1, (0.0, 1.0), "[]") | outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(vector_prediction, sample, vector_prediction_tile)

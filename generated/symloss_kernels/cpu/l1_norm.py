@@ -16,7 +16,7 @@ are for short rows, and have samples in the lanes.
 
 from .._lanes import LANES, folded, sum_of
 from .._math import add, finish, kernel, sign, tally
-from .._memory import load, put, stream
+from .._memory import load, load_wide, put, stream
 from .._runs import occupied, run, within
 from .._tiles import as_one, fetch, flush, tile_of
 
@@ -37,7 +37,7 @@ def value(samples, prediction, target, weight, values):
     D = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         sum_abs_difference, sum_abs_difference_carry = 0.0, 0.0
@@ -60,7 +60,7 @@ def grad(samples, prediction, target, weight, mean_scale, past_caches, grad_pred
     samples, prediction, target, grad_prediction = as_one(1, samples, weight, None, prediction, target, grad_prediction)
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -78,7 +78,7 @@ def value_and_grad(samples, prediction, target, weight, mean_scale, past_caches,
     D = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -103,7 +103,7 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, past_caches, 
     samples, prediction, target, grad_prediction, hess_prediction = as_one(1, samples, weight, None, prediction, target, grad_prediction, hess_prediction)
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -121,7 +121,7 @@ def hvp(samples, prediction, target, vector_prediction, weight, mean_scale, past
     samples, prediction, target, vector_prediction, hvp_prediction = as_one(1, samples, weight, None, prediction, target, vector_prediction, hvp_prediction)
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         for d_start in range(0, D, LANES):
@@ -138,7 +138,7 @@ def value_narrow(samples, prediction, target, weight, values):
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(target, sample, target_tile)
         fetch(prediction, sample, prediction_tile)
@@ -164,7 +164,7 @@ def grad_narrow(samples, prediction, target, weight, mean_scale, grad_prediction
     grad_prediction_tile = tile_of(grad_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -186,7 +186,7 @@ def value_and_grad_narrow(samples, prediction, target, weight, mean_scale, value
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -216,7 +216,7 @@ def grad_and_hess_narrow(samples, prediction, target, weight, mean_scale, grad_p
     hess_prediction_tile = tile_of(hess_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -237,7 +237,7 @@ def hvp_narrow(samples, prediction, target, vector_prediction, weight, mean_scal
     hvp_prediction_tile = tile_of(hvp_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         for d in range(D):
             put(hvp_prediction, (sample, d), 0.0, hvp_prediction_tile)

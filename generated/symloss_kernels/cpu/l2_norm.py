@@ -29,7 +29,7 @@ def value(samples, prediction, target, weight, values):
     D = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         max_abs_difference = -inf
@@ -61,7 +61,7 @@ def grad(samples, prediction, target, weight, mean_scale, grad_prediction):
     """The gradient of weight * loss, times `mean_scale`."""
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -96,7 +96,7 @@ def value_and_grad(samples, prediction, target, weight, mean_scale, values, grad
     D = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -135,7 +135,7 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, grad_predicti
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -185,7 +185,7 @@ def hvp(samples, prediction, target, vector_prediction, weight, mean_scale, hvp_
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -247,7 +247,7 @@ def value_narrow(samples, prediction, target, weight, values):
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(target, sample, target_tile)
         fetch(prediction, sample, prediction_tile)
@@ -281,7 +281,7 @@ def grad_narrow(samples, prediction, target, weight, mean_scale, grad_prediction
     grad_prediction_tile = tile_of(grad_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -319,7 +319,7 @@ def value_and_grad_narrow(samples, prediction, target, weight, mean_scale, value
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -362,7 +362,7 @@ def grad_and_hess_narrow(samples, prediction, target, weight, mean_scale, grad_p
     hess_prediction_tile = tile_of(hess_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)
@@ -418,7 +418,7 @@ def hvp_narrow(samples, prediction, target, vector_prediction, weight, mean_scal
     hvp_prediction_tile = tile_of(hvp_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(target, sample, target_tile)

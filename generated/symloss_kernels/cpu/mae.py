@@ -14,7 +14,7 @@ stops and returns NaN.
 
 from .._lanes import LANES, folded, sum_of, wide
 from .._math import finish, kernel, sign, tally
-from .._memory import load, put, stream
+from .._memory import load, load_wide, put, stream
 from .._runs import occupied, run, within
 
 # Numbers take a few operations of arithmetic and no functions, so that it takes many to be worth another thread.
@@ -30,7 +30,7 @@ def value(samples, prediction, target, weight, values):
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         prediction_i = load(prediction, (sample,), None)
         target_i = load(target, (sample,), None)
@@ -46,7 +46,7 @@ def grad(samples, prediction, target, weight, mean_scale, past_caches, grad_pred
     """The gradient of weight * loss, times `mean_scale`."""
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         prediction_i = load(prediction, (sample,), None)
@@ -60,7 +60,7 @@ def value_and_grad(samples, prediction, target, weight, mean_scale, past_caches,
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         prediction_i = load(prediction, (sample,), None)
@@ -79,7 +79,7 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, past_caches, 
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         prediction_i = load(prediction, (sample,), None)
@@ -93,6 +93,6 @@ def hvp(samples, prediction, target, vector_prediction, weight, mean_scale, past
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         stream(hvp_prediction, (sample,), 0.0, None, past_caches)

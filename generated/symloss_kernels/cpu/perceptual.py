@@ -70,7 +70,7 @@ def value(samples, features, content_features, style_features, content_weight, s
     flat_features = as_row(features, 3)
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         sum_square, sum_square_carry = 0.0, 0.0
@@ -106,7 +106,7 @@ def grad(samples, features, content_features, style_features, content_weight, st
     flat_features_gram_less_style_features = as_row(features_gram_less_style_features, 2)
     flat_grad_features_factor = as_row(grad_features_factor, 2)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -134,7 +134,7 @@ def value_and_grad(samples, features, content_features, style_features, content_
     flat_grad_features = as_row(grad_features, 3)
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -175,7 +175,7 @@ def grad_and_hess(samples, features, content_features, style_features, content_w
     flat_features_gram_less_style_features = as_row(features_gram_less_style_features, 2)
     flat_grad_features_factor = as_row(grad_features_factor, 2)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -227,7 +227,7 @@ def hvp(samples, features, content_features, style_features, content_weight, sty
     flat_vector_features = as_row(vector_features, 3)
     flat_hvp_features = as_row(hvp_features, 3)
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -256,7 +256,7 @@ def value_narrow(samples, features, content_features, style_features, content_we
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(content_features, sample, content_features_tile)
         fetch(features, sample, features_tile)
@@ -312,7 +312,7 @@ def grad_narrow(samples, features, content_features, style_features, content_wei
     grad_features_tile = tile_of(grad_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(features, sample, features_tile)
@@ -366,7 +366,7 @@ def value_and_grad_narrow(samples, features, content_features, style_features, c
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(content_features, sample, content_features_tile)
@@ -443,7 +443,7 @@ def grad_and_hess_narrow(samples, features, content_features, style_features, co
     hess_features_tile = tile_of(hess_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(features, sample, features_tile)
@@ -523,7 +523,7 @@ def hvp_narrow(samples, features, content_features, style_features, content_weig
     hvp_features_tile = tile_of(hvp_features, 3)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(features, sample, features_tile)

@@ -16,7 +16,7 @@ are for short rows, and have samples in the lanes.
 from .._domains import outside
 from .._lanes import LANES, divisor, first_in_blocks, folded, over, select, sum_of, wide
 from .._math import add, empty, exp_down, finish, inf, kernel, log1p, nan, shift, tally, times0
-from .._memory import load, put, put_unless
+from .._memory import load, load_wide, put, put_unless
 from .._runs import block_of, occupied, positions_of, run, within, without
 from .._tiles import fetch, flush, row_of, spare_row, tile_of
 
@@ -29,7 +29,7 @@ def value(samples, logits, target, weight, values):
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         max_logits = -inf
@@ -71,7 +71,7 @@ def grad(samples, logits, target, weight, mean_scale, grad_logits):
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -120,7 +120,7 @@ def value_and_grad(samples, logits, target, weight, mean_scale, values, grad_log
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -180,7 +180,7 @@ def grad_and_hess(samples, logits, target, weight, mean_scale, grad_logits, hess
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -233,7 +233,7 @@ def hvp(samples, logits, target, vector_logits, weight, mean_scale, hvp_logits):
     for sample in range(samples):
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -286,7 +286,7 @@ def value_narrow(samples, logits, target, weight, values):
         sample = run(sample_start, samples)
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(logits, sample, logits_tile)
         fetch(target, sample, target_tile)
@@ -331,7 +331,7 @@ def grad_narrow(samples, logits, target, weight, mean_scale, grad_logits):
         sample = run(sample_start, samples)
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -384,7 +384,7 @@ def value_and_grad_narrow(samples, logits, target, weight, mean_scale, values, g
         sample = run(sample_start, samples)
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -448,7 +448,7 @@ def grad_and_hess_narrow(samples, logits, target, weight, mean_scale, grad_logit
         sample = run(sample_start, samples)
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -507,7 +507,7 @@ def hvp_narrow(samples, logits, target, vector_logits, weight, mean_scale, hvp_l
         sample = run(sample_start, samples)
         if outside(target, sample, 1, (0.0, 1.0), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)

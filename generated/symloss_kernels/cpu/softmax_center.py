@@ -17,7 +17,7 @@ are for short rows, and have samples in the lanes.
 from .._domains import make_zero, outside
 from .._lanes import LANES, divisor, first_in_blocks, folded, over, select, sum_of, wide
 from .._math import add, empty, exp, exp_down, finish, inf, kernel, log1p, nan, shift, tally
-from .._memory import load, put, put_unless
+from .._memory import load, load_wide, put, put_unless
 from .._runs import block_of, occupied, positions_of, run, within, without
 from .._tiles import clear, fetch, flush, row_of, spare_row, tile_of
 
@@ -34,7 +34,7 @@ def value(samples, logits, features, centers, label, strength, weight, values):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         label_i = load(label, (sample,), None)
@@ -80,7 +80,7 @@ def grad(samples, logits, features, centers, label, strength, weight, mean_scale
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -131,7 +131,7 @@ def value_and_grad(samples, logits, features, centers, label, strength, weight, 
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -191,7 +191,7 @@ def grad_and_hess(samples, logits, features, centers, label, strength, weight, m
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -247,7 +247,7 @@ def hvp(samples, logits, features, centers, label, strength, vector_logits, vect
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -301,7 +301,7 @@ def grad_few(samples, logits, features, centers, label, strength, weight, mean_s
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -327,7 +327,7 @@ def value_narrow(samples, logits, features, centers, label, strength, weight, va
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(centers, sample, centers_tile)
         fetch(features, sample, features_tile)
@@ -379,7 +379,7 @@ def grad_narrow(samples, logits, features, centers, label, strength, weight, mea
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -439,7 +439,7 @@ def value_and_grad_narrow(samples, logits, features, centers, label, strength, w
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(centers, sample, centers_tile)
@@ -510,7 +510,7 @@ def grad_and_hess_narrow(samples, logits, features, centers, label, strength, we
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -580,7 +580,7 @@ def hvp_narrow(samples, logits, features, centers, label, strength, vector_logit
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)

@@ -16,7 +16,7 @@ are for short rows, and have samples in the lanes.
 from .._domains import outside
 from .._lanes import LANES, divisor, first_in_blocks, folded, over, select, sum_of, wide
 from .._math import add, empty, exp, exp_down, finish, inf, kernel, log1p, nan, shift, tally
-from .._memory import load, put, put_unless
+from .._memory import load, load_wide, put, put_unless
 from .._runs import block_of, occupied, positions_of, run, within, without
 from .._tiles import fetch, flush, row_of, spare_row, tile_of
 
@@ -29,7 +29,7 @@ def value(samples, logits, label, weight, values):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         max_logits = -inf
@@ -65,7 +65,7 @@ def grad(samples, logits, label, weight, mean_scale, grad_logits):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -108,7 +108,7 @@ def value_and_grad(samples, logits, label, weight, mean_scale, values, grad_logi
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -155,7 +155,7 @@ def grad_and_hess(samples, logits, label, weight, mean_scale, grad_logits, hess_
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -201,7 +201,7 @@ def hvp(samples, logits, label, vector_logits, weight, mean_scale, hvp_logits):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -249,7 +249,7 @@ def value_narrow(samples, logits, label, weight, values):
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(logits, sample, logits_tile)
         max_logits = -inf
@@ -287,7 +287,7 @@ def grad_narrow(samples, logits, label, weight, mean_scale, grad_logits):
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -332,7 +332,7 @@ def value_and_grad_narrow(samples, logits, label, weight, mean_scale, values, gr
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -382,7 +382,7 @@ def grad_and_hess_narrow(samples, logits, label, weight, mean_scale, grad_logits
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -432,7 +432,7 @@ def hvp_narrow(samples, logits, label, vector_logits, weight, mean_scale, hvp_lo
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)

@@ -45,7 +45,7 @@ def value(samples, logits, label, gamma, weight, values):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         max_logits = -inf
@@ -82,7 +82,7 @@ def grad(samples, logits, label, gamma, weight, mean_scale, grad_logits):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -134,7 +134,7 @@ def value_and_grad(samples, logits, label, gamma, weight, mean_scale, values, gr
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -190,7 +190,7 @@ def grad_and_hess(samples, logits, label, gamma, weight, mean_scale, grad_logits
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -249,7 +249,7 @@ def hvp(samples, logits, label, gamma, vector_logits, weight, mean_scale, hvp_lo
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -313,7 +313,7 @@ def value_narrow(samples, logits, label, gamma, weight, values):
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(logits, sample, logits_tile)
         max_logits = -inf
@@ -352,7 +352,7 @@ def grad_narrow(samples, logits, label, gamma, weight, mean_scale, grad_logits):
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -405,7 +405,7 @@ def value_and_grad_narrow(samples, logits, label, gamma, weight, mean_scale, val
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -463,7 +463,7 @@ def grad_and_hess_narrow(samples, logits, label, gamma, weight, mean_scale, grad
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)
@@ -526,7 +526,7 @@ def hvp_narrow(samples, logits, label, gamma, vector_logits, weight, mean_scale,
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(logits, sample, logits_tile)

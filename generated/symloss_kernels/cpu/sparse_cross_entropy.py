@@ -16,7 +16,7 @@ are for short rows, and have samples in the lanes.
 from .._domains import make_zero, outside, outside_at
 from .._lanes import LANES, folded, sum_of, wide
 from .._math import add, finish, kernel, log, nan, tally
-from .._memory import load, put
+from .._memory import load, load_wide, put
 from .._runs import occupied, run, within
 
 
@@ -28,7 +28,7 @@ def value(samples, prediction, label, weight, values):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         if outside_at(prediction, (sample, load(label, (sample,), None)), (0.0, 1.0), "[]"):
@@ -50,7 +50,7 @@ def grad(samples, prediction, label, weight, mean_scale, grad_prediction):
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -71,7 +71,7 @@ def value_and_grad(samples, prediction, label, weight, mean_scale, values, grad_
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -96,7 +96,7 @@ def grad_and_hess(samples, prediction, label, weight, mean_scale, grad_predictio
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -117,7 +117,7 @@ def hvp(samples, prediction, label, vector_prediction, weight, mean_scale, hvp_p
     for sample in range(samples):
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -139,7 +139,7 @@ def value_narrow(samples, prediction, label, weight, values):
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         if outside_at(prediction, (sample, load(label, (sample,), None)), (0.0, 1.0), "[]"):
             return nan
@@ -161,7 +161,7 @@ def grad_narrow(samples, prediction, label, weight, mean_scale, grad_prediction)
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         if outside_at(prediction, (sample, load(label, (sample,), None)), (0.0, 1.0), "[]"):
@@ -182,7 +182,7 @@ def value_and_grad_narrow(samples, prediction, label, weight, mean_scale, values
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         if outside_at(prediction, (sample, load(label, (sample,), None)), (0.0, 1.0), "[]"):
@@ -207,7 +207,7 @@ def grad_and_hess_narrow(samples, prediction, label, weight, mean_scale, grad_pr
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         if outside_at(prediction, (sample, load(label, (sample,), None)), (0.0, 1.0), "[]"):
@@ -228,7 +228,7 @@ def hvp_narrow(samples, prediction, label, vector_prediction, weight, mean_scale
         sample = run(sample_start, samples)
         if outside(label, sample, 0, (0, K - 1), "[]"):
             return nan
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         if outside_at(prediction, (sample, load(label, (sample,), None)), (0.0, 1.0), "[]"):

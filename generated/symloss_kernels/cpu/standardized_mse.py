@@ -17,7 +17,7 @@ are for short rows, and have samples in the lanes.
 
 from .._lanes import LANES, divisor, first_in_blocks, folded, max_of, over, select, sum_of
 from .._math import add, finish, inf, kernel, larger, ratio0, ratio0_over, scale_of, sqrt, tally
-from .._memory import load, load_wide, needs_scales, put, put_unless
+from .._memory import load_wide, needs_scales, put, put_unless
 from .._runs import block_of, occupied, positions_of, run, within, without
 from .._tiles import fetch, flush, tile_of
 
@@ -31,7 +31,7 @@ def value(samples, prediction, target, weight, values):
     D = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         sum_prediction, sum_prediction_carry = 0.0, 0.0
@@ -93,7 +93,7 @@ def grad(samples, prediction, target, weight, mean_scale, grad_prediction):
     """The gradient of weight * loss, times `mean_scale`."""
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -182,7 +182,7 @@ def value_and_grad(samples, prediction, target, weight, mean_scale, values, grad
     D = prediction.shape[-1]
     total, carry = 0.0, 0.0
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -278,7 +278,7 @@ def grad_and_hess(samples, prediction, target, weight, mean_scale, grad_predicti
     """The gradient and the Hessian's diagonal of weight * loss, times `mean_scale`."""
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -413,7 +413,7 @@ def hvp(samples, prediction, target, vector_prediction, weight, mean_scale, hvp_
     """The Hessian of weight * loss, times the vectors, times `mean_scale`."""
     D = prediction.shape[-1]
     for sample in range(samples):
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         if sample_weight == 0.0:
             continue
         factor = sample_weight * mean_scale
@@ -564,7 +564,7 @@ def value_narrow(samples, prediction, target, weight, values):
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         fetch(prediction, sample, prediction_tile)
         fetch(target, sample, target_tile)
@@ -627,7 +627,7 @@ def grad_narrow(samples, prediction, target, weight, mean_scale, grad_prediction
     grad_prediction_tile = tile_of(grad_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(prediction, sample, prediction_tile)
@@ -721,7 +721,7 @@ def value_and_grad_narrow(samples, prediction, target, weight, mean_scale, value
     total, carry = 0.0, 0.0
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(prediction, sample, prediction_tile)
@@ -823,7 +823,7 @@ def grad_and_hess_narrow(samples, prediction, target, weight, mean_scale, grad_p
     hess_prediction_tile = tile_of(hess_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(prediction, sample, prediction_tile)
@@ -974,7 +974,7 @@ def hvp_narrow(samples, prediction, target, vector_prediction, weight, mean_scal
     hvp_prediction_tile = tile_of(hvp_prediction, 1)
     for sample_start in range(0, samples, LANES):
         sample = run(sample_start, samples)
-        sample_weight = load(weight, (sample,), None)
+        sample_weight = load_wide(weight, (sample,), None)
         sample = occupied(sample, weight, sample_weight)
         factor = sample_weight * mean_scale
         fetch(prediction, sample, prediction_tile)
