@@ -154,8 +154,8 @@ def _fetch(array, samples, tile):
 
     def copy(array, samples, tile):
         entries = tile.size // LANES
-        start, used = _first_of(samples) * entries, _in_use(samples)
-        if used == ALL:
+        start = _first_of(samples) * entries
+        if _first_of(samples) + LANES <= len(array):  # rows of samples that are left out too, if there are such
             for lane in range(0, LANES, block):
                 for entry in range(0, entries, block):
                     # The last square begins early enough to be whole: some entries are copied twice.
@@ -163,7 +163,7 @@ def _fetch(array, samples, tile):
                     place = start + lane * entries + at
                     _transpose(array, place, entries, tile, at * LANES + lane, LANES, entries, block)
             return
-        rows, lanes = flat(array), flat(tile)
+        rows, lanes, used = flat(array), flat(tile), _in_use(samples)
         for lane in range(LANES):
             if (used >> lane) & 1:
                 for entry in range(entries):
@@ -189,7 +189,7 @@ def _clear(tile):
 
 
 def flush(array, samples, tile):
-    """Copy what was put into a tile to the rows of a run of samples."""
+    """Copy what was put into a tile to the rows of a run of samples; those that are left out become zero, or stay."""
     raise NotImplementedError
 
 
@@ -202,8 +202,14 @@ def _flush(array, samples, tile):
 
     def copy(array, samples, tile):
         entries = tile.size // LANES
-        start, used = _first_of(samples) * entries, _in_use(samples)
-        if used == ALL:
+        rows, lanes, used = flat(array), flat(tile), _in_use(samples)
+        start = _first_of(samples) * entries
+        if _first_of(samples) + LANES <= len(array):
+            if used != ALL:
+                for entry in range(entries):
+                    for lane in range(LANES):
+                        place = entry * LANES + lane
+                        lanes[place] = lanes[place] if (used >> lane) & 1 else 0.0
             for lane in range(0, LANES, block):
                 for entry in range(0, entries, block):
                     at = max(0, min(entry, entries - block))
@@ -213,7 +219,6 @@ def _flush(array, samples, tile):
                     write = block if lane + block < LANES else entries
                     _transpose(tile, at * LANES + lane, LANES, array, place, entries, block, write)
             return
-        rows, lanes = flat(array), flat(tile)
         for lane in range(LANES):
             if (used >> lane) & 1:
                 for entry in range(entries):
