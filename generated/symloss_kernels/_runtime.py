@@ -244,14 +244,15 @@ class Loss:
         has_zeros = False
         if weight is not None:
             one_a_sample = weight.reshape(-1) if samples > PIECE else weight.reshape(-1).astype(FLOAT64, copy=False)
-            all_weights, has_zeros = self._pieces.weighed(one_a_sample)
-            if reduction == "mean":
-                if all_weights == 0.0 or all_weights != all_weights:
-                    return None
-                divisor = all_weights if divisor else 0.0
-            between = (one_a_sample, *between[1:])
-            if reduction == "mean" and entry != "value":
-                between = (one_a_sample, 1.0 / all_weights, *between[2:])
+            total, has_zeros = self._pieces.weighed(one_a_sample)
+            if reduction != "mean":
+                between = (one_a_sample, *between[1:])
+            elif total == 0.0 or total != total:
+                return None
+            else:
+                divisor = total if divisor else 0.0
+                scale = () if entry == "value" else (1.0 / total,)
+                between = (one_a_sample, *scale, *between[1 + len(scale) :])
         is_ready = False
         if is_plain and type(out) is np.ndarray:
             _, shape, dtype, _ = outputs[0]  # no values: then there is no `out`
@@ -267,7 +268,7 @@ class Loss:
             writes.append(output if flat is None else output.reshape(flat))
         total = kernel(samples, *arrays, *parameters, *between, *writes)
         if total != total:
-            if weight is not None:  # which says what of this isn't read
+            if weight is not None:  # what has no weight isn't to be refused
                 return None
             if is_small:
                 self._refuse(arrays, inputs)
