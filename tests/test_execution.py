@@ -772,6 +772,13 @@ def test_weights_may_be_as_small_or_as_many_as_they_are():
     assert np.isnan(sk.mse.value(x, -x, weight=np.where(x > 0, np.nan, 1.0)))
     with pytest.raises(ValueError, match=r"`weight` has shape \(9,\)"):
         sk.mse.value_and_grad(x, -x, weight=np.ones(9))
+    for shape in ((0,), (3, 0)):  # no samples
+        x0 = np.zeros(shape)
+        for weight in (2.0, np.ones(1), np.ones(1, np.float32), np.zeros(shape, np.float32), np.ones(shape[:-1] + (1,), bool)):
+            for reduction in ("sum", "none"):
+                value, grad = sk.mse.value_and_grad(x0, x0, weight=weight, reduction=reduction)
+                assert np.shape(value) == (() if reduction == "sum" else shape)
+                assert np.sum(value) == 0.0 and grad.shape == shape
     for reduction in ("mean", "sum"):
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
@@ -781,6 +788,15 @@ def test_weights_may_be_as_small_or_as_many_as_they_are():
             else:
                 with pytest.raises(RuntimeWarning, match="Mean of empty slice"):
                     sk.mse.value_and_grad(x, -x, weight=np.zeros(8))
+
+
+@pytest.mark.parametrize(("n", "size"), [(5, 4), (3000, 70)])
+def test_who_names_a_label_to_leave_out_isn_t_told_to(n, size):
+    logits, label = np.zeros((n, size)), np.arange(n) % size
+    label[2] = size
+    for ignored in (-1, 0):
+        with pytest.raises(ValueError, match=rf"`label\[2\]` = {size} is outside dimension K: expected 0 to {size - 1}$"):
+            sk.softmax_cross_entropy.value(logits, label, ignore_index=ignored)
 
 
 @BOTH

@@ -132,7 +132,7 @@ class Weights:
         if not labels and given is not None and given.dtype in kinds and given.flags.carray:
             self.whole = given.reshape(-1)
         elif count <= PIECE:
-            self.whole = self.piece(0, count)
+            self.whole = self.piece(0, count) if count else np.empty(0)
 
     def piece(self, start: int, stop: int) -> np.ndarray:
         """The weights of the samples from `start` to `stop`."""

@@ -241,6 +241,8 @@ class Loss:
         kernel, samples, flats, between, outputs, divisor, has_values, is_plain, finished, is_small, _ = way
         if out is not None and (has_values or not is_small):  # a copy of the results would be made
             return None
+        if ignore_index is not None and weight is None and not is_small:  # a refusal wouldn't mention it
+            return None
         has_zeros = False
         if weight is not None:
             one_a_sample = weight.reshape(-1) if samples > PIECE else weight.reshape(-1).astype(FLOAT64, copy=False)
@@ -268,7 +270,7 @@ class Loss:
             writes.append(output if flat is None else output.reshape(flat))
         total = kernel(samples, *arrays, *parameters, *between, *writes)
         if total != total:
-            if weight is not None:  # what has no weight isn't to be refused
+            if weight is not None or ignore_index is not None:  # what is left out isn't to be refused
                 return None
             if is_small:
                 self._refuse(arrays, inputs)
