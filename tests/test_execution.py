@@ -774,7 +774,7 @@ def test_weights_may_be_as_small_or_as_many_as_they_are():
         sk.mse.value_and_grad(x, -x, weight=np.ones(9))
     for shape in ((0,), (3, 0)):  # no samples
         x0 = np.zeros(shape)
-        for weight in (2.0, np.ones(1), np.ones(1, np.float32), np.zeros(shape, np.float32), np.ones(shape[:-1] + (1,), bool)):
+        for weight in (2.0, np.ones(1), np.ones(1, np.float32), np.zeros(shape, np.float32), np.ones((*shape[:-1], 1), bool)):
             for reduction in ("sum", "none"):
                 value, grad = sk.mse.value_and_grad(x0, x0, weight=weight, reduction=reduction)
                 assert np.shape(value) == (() if reduction == "sum" else shape)
