@@ -28,7 +28,7 @@ class Kernel:
 def way(kernel, inputs, flats=None, outputs=((3,),), rooms=(None,), divisor=3.0, is_small=True):
     made = [(np.empty, shape, inputs[0].dtype, room) for shape, room in zip(outputs, rooms, strict=True)]
     return shortcuts.Way(
-        kernel, 3, flats, (None, 0.5), made, divisor, len(made) == 1, tuple, is_small=is_small, short={}
+        kernel, 3, flats, (None, 0.5), made, divisor, False, len(made) == 1, tuple, is_small=is_small, short={}
     )
 
 

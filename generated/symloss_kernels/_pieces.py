@@ -18,9 +18,9 @@ from . import _threads
 from ._arrays import PIECE
 from ._domains import make_zero
 from ._lanes import I64, any_lane, folded, sum_of
-from ._math import add, finish
 from ._memory import load_wide
 from ._numba import LANES, call, cgutils, intrinsic, ir, kernel, signature, types
+from ._precision import add
 from ._runs import run, within
 
 __all__ = ["sift", "sum_up", "through", "weighed", "wiped"]
@@ -116,7 +116,9 @@ def weigh(samples, weight, zeros):
         if any_lane(within(place, some, 1.0) == 0.0):
             zeros[0] = 1
         total, carry = add(total, carry, folded(within(place, some, 0.0)))
-    return finish(sum_of(total), sum_of(carry))
+    rough = sum_of(total)
+    result = rough + sum_of(carry)
+    return result if result - result == 0.0 else rough  # of an infinite sum the carry means nothing
 
 
 @kernel
