@@ -54,8 +54,8 @@ def _build(specs: list[Path] | None, out: Path | None, site: Path | None, jobs: 
     from symloss.site.build import build, check_installed
 
     start = time.perf_counter()
-    check_installed()
     out = package_folder(specs, out)
+    check_installed()
     site = site or (out.with_name(f"{out.resolve().name}_site") if specs else Path("build/site"))
     sources = _sources(specs, out, jobs)
     done = build(sources, out, site, force=force)
