@@ -534,6 +534,7 @@ def test_a_matrix_is_made_symmetric_in_its_place(size):
 def test_gram_matrices_that_are_close_keep_the_digits_of_their_difference(monkeypatch, dtype, distance):
     """Features above their target, so that no term has another sign: a sum of 100 terms, rounded some times each."""
     monkeypatch.setattr(products, "PART", 256)
+    monkeypatch.setattr(products, "WIDE", 64)
     rng = np.random.default_rng(3)
     less = rng.uniform(0.5, 1.0, (4, 100)).astype(dtype)
     left = (less * (1 + distance * rng.uniform(0.5, 1.0, less.shape))).astype(dtype)
@@ -558,6 +559,7 @@ HARD = {
 @pytest.mark.parametrize("case", HARD)
 def test_float32_features_of_any_size_make_what_float64_makes(monkeypatch, case):
     monkeypatch.setattr(products, "PART", 256)  # smaller matrices are widened anyway
+    monkeypatch.setattr(products, "WIDE", 64)  # as are narrower ones
     rng = np.random.default_rng(4)
     left, less = (a.astype(np.float32) for a in HARD[case](*rng.uniform(0.5, 1.0, (2, 8, 64))))
     wide = [array.astype(np.float64) for array in (left, less)]

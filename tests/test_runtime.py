@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 TEMPLATES = Path(__file__).parent.parent / "templates" / "kernels"
-MODULES = ("_arrays", "_checks", "_domains", "_help", "_info", "_lanes", "_memory", "_numba", "_operands", "_outputs", "_pieces",
-           "_precision", "_products", "_runs", "_runtime", "_shortcuts", "_threads")  # fmt: skip
+MODULES = ("_arrays", "_checks", "_domains", "_grams", "_help", "_info", "_lanes", "_memory", "_numba", "_operands",
+           "_outputs", "_pieces", "_precision", "_products", "_runs", "_runtime", "_shortcuts", "_threads")  # fmt: skip
 
 # Kernels in plain Python, in the form that the runtime calls: an input or output that all samples share has no axis of
 # samples, and what goes there is added.

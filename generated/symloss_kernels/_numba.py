@@ -20,7 +20,7 @@ ir = cgutils.ir  # llvmlite's, which is Numba's own way to write instructions
 __all__ = [
     "AVX512", "FMA", "LANES", "MASKS", "OPERATIONS", "RECIPROCALS", "AbstractTemplate", "Conversion", "call", "cgutils", "function", "infer_global",
     "intrinsic", "ir", "kernel", "lower_builtin", "lower_cast", "models", "operation", "overload", "register_model", "scalar",
-    "signature", "types",
+    "signature", "sums", "types",
 ]
 
 # NUMBA_CPU_FEATURES can make Numba compile for another machine.
@@ -45,6 +45,9 @@ _LETTERS = {ir.DoubleType(): "f64", ir.FloatType(): "f32"}
 function = njit(forceinline=True, error_model="numpy")
 #: The same for a function of one float64, which needn't become part of its caller.
 scalar = njit(error_model="numpy")
+#: The same for sums whose terms may be added in any order, which alone may make them infinite, and multiplied and added at
+#: once.
+sums = njit(forceinline=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 
 def kernel(function):

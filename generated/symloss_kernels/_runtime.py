@@ -641,7 +641,7 @@ class Loss:
             if plan is None:
                 total = kernel(count, *arguments(reads, (), weights, written, writes))
             else:
-                work = _products.Work(plan, count, weights, fit.sizes)
+                work = _products.Work(plan, count, weights, fit.sizes, max(1, threads // pieces))
                 names = [*self._inputs, *self._vectors][: len(reads)]
                 work.read(names, [*self._cores, *(self._cores[i] for i in self._predicted)][: len(reads)], reads)
                 made = work.before()
@@ -654,6 +654,7 @@ class Loss:
             return total
 
         rest: Sequence[Buffer | None] = buffers
+        threads, pieces = 1, 1
         if fit.small:
             total = run(batch.operands, 0, fit.n)
             if total != total:
@@ -665,7 +666,7 @@ class Loss:
         if apart:
             rest = [None if buffer in apart else buffer for buffer in buffers]
             step = self._step_of(batch, (values, *rest))
-        count = -(-fit.n // step)
+        pieces = count = -(-fit.n // step)
         first = [partial(self._add_few, batch, all_scale, apart)] if apart else []  # takes longest
         threads = self._thread_count(fit)
 
