@@ -746,6 +746,64 @@ def test_the_shortcut_weighs_as_the_long_way_does(monkeypatch, name, dtype):
                         assert_same_results(short_way(monkeypatch, call), expected, entry)
 
 
+def other_forms(kind: str, array: np.ndarray) -> dict[str, Any]:
+    """The same numbers, or near ones, as a caller may have them."""
+    locked = array.copy()
+    locked.flags.writeable = False
+    forms: dict[str, Any] = {"spread": array.repeat(2, axis=-1)[..., ::2], "locked": locked}
+    if kind != "prediction":
+        others = ("i1", "u1", "i4", "u8", ">i8") if kind == "label" else ("f4", "f8", "f2", ">f8", "i8", "u1", "?")
+        forms |= {dtype: array.astype(dtype) for dtype in others}
+    if kind == "target":
+        forms |= {"list": array.tolist(), "number": float(array.flat[0]), "whole number": 1, "answer": True}
+    return forms
+
+
+def outcome(call):
+    """What a call gives, or what it says instead."""
+    try:
+        return call()
+    except Exception as error:
+        return type(error), str(error)
+
+
+@BOTH
+@every(SERVED)
+def test_few_numbers_of_another_form_are_made_ready_on_the_shortcut(monkeypatch, name, dtype):
+    """The bits, and the words, of the long way."""
+    loss = getattr(sk, name)
+    entry = "value_and_grad"
+    for n, size in ((7, 5), (2, 110)):
+        inputs, _ = rows(name, n, size, dtype)
+        for place, given in enumerate(loss.info.inputs):
+            for title, form in other_forms(given.kind, inputs[place]).items():
+                changed = [*inputs[:place], form, *inputs[place + 1 :]]
+                call = partial(getattr(loss, entry), *changed)
+                expected, found = long_way(monkeypatch, partial(outcome, call)), outcome(call)
+                assert type(found) is type(expected), title
+                if isinstance(found[0], type):
+                    assert found == expected
+                    continue
+                assert_same_results(found, expected, title)
+                is_known = not any(np.isnan(part).any() for part in flat(expected))
+                if is_known and isinstance(form, np.ndarray):
+                    assert_same_results(short_way(monkeypatch, call), expected, title)
+
+
+@pytest.mark.parametrize("weight", [[True, False, True, True], [2, 0, 1, 3], [0.5, 0.0, 2.0, 1.0]], ids=str)
+def test_few_weights_of_another_form_are_made_ready_too(monkeypatch, weight):
+    x, y = np.random.default_rng(0).standard_normal((2, 4))
+    for given in (np.array(weight), np.array(weight).repeat(2)[::2], np.array(weight).astype(">f8")):
+        call = partial(sk.mse.value_and_grad, x, y, weight=given)
+        expected = long_way(monkeypatch, call)
+        assert_same_results(short_way(monkeypatch, call), expected, str(given))
+        assert_same_results(call(), expected, str(given))
+    label = np.array([0, 2, 1, 2], np.int32)
+    logits = np.random.default_rng(1).standard_normal((4, 3))
+    call = partial(sk.softmax_cross_entropy.value_and_grad, logits, label, ignore_index=2, weight=np.array(weight))
+    assert_same_results(short_way(monkeypatch, call), long_way(monkeypatch, call), "labels and weights")
+
+
 @BOTH
 @pytest.mark.parametrize(("name", "n", "size"), [("mse", 300_000, 1), ("l1_norm", 60_000, 7), ("softmax_cross_entropy", 900, 300),
                                                  ("sparse_cross_entropy", 90_000, 4), ("center", 3000, 50)])  # fmt: skip

@@ -182,6 +182,28 @@ def tidy(name: str, kind: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray
     return array if array.flags.writeable else view(array, array.shape, array.strides)
 
 
+def readied(kind: str, given: Any, dtype: np.dtype) -> np.ndarray | None:
+    """Few numbers as `tidy` would make them; None for many, for what it would refuse, and for other objects.
+
+    A prediction has that dtype, and a target may be Python's.
+    """
+    if type(given) is np.ndarray:
+        if kind == "prediction" and given.dtype is not dtype:
+            return None
+        if given.dtype is dtype and given.flags.carray:
+            return given
+    elif kind == "target" and type(given) in (float, int, bool, list):
+        try:
+            given = np.asarray(given)
+        except (TypeError, ValueError):
+            return None
+    else:
+        return None
+    if given.size > PIECE or given.dtype.kind not in ADMITTED[kind][0]:
+        return None
+    return np.array(given, dtype, order="C")
+
+
 def same_memory(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two arrays are the same entries in the same places."""
     pointers = [array.__array_interface__["data"][0] for array in (one, other)]

@@ -204,9 +204,52 @@ class Loss:
     # The shortest way, for many calls that are alike.
 
     def _at_once(self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any] | None:
-        """A call on arrays as kernels want them: the value and the derivatives.
+        """A call on arrays as kernels want them, or on few numbers: the value and the derivatives.
 
         It does what the steps below do, and refuses what they refuse; None where it isn't so simple.
+        """
+        if (done := self._once(entry, inputs, keywords)) is not None:
+            return done
+        readied = self._readied(inputs, keywords)
+        if readied is None:
+            return None
+        if not keywords and (done := self._short.get(entry, _nothing)(readied[0])) is not None:
+            return done
+        return self._once(entry, *readied, is_given=False)
+
+    def _readied(
+        self, inputs: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Few numbers as `_operands` would make them: inputs, and weights; None where all are so, or it isn't so simple."""
+        if len(inputs) != len(self._inputs):
+            return None
+        dtype = getattr(inputs[self._predicted[0]], "dtype", None)
+        if dtype is not FLOAT32 and dtype is not FLOAT64:
+            return None
+        made, weight = list(inputs), keywords.get("weight")
+        is_same = True
+        for place, (given, label) in enumerate(zip(inputs, self._is_label, strict=True)):
+            wanted = INT64 if label else dtype
+            if type(given) is np.ndarray and given.dtype is wanted and given.flags.carray:
+                continue
+            made[place] = array = _arrays.readied(self.info.inputs[place].kind, given, wanted)
+            if array is None:
+                return None
+            is_same = False
+        if weight is not None:
+            array = _arrays.readied("weight", weight, FLOAT64)
+            if array is None:
+                return None
+            if array is not weight:
+                return tuple(made), keywords | {"weight": array}
+        return None if is_same else (tuple(made), keywords)
+
+    def _once(
+        self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any], is_given: bool = True
+    ) -> tuple[Any, Any] | None:
+        """A call on arrays as kernels want them; None where it isn't so simple.
+
+        `is_given` is whether these are the caller's arrays, of which a refusal would speak.
         """
         parameters, reduction, weight, ignore_index, out = self._defaults, "mean", None, None, None
         key: Any = entry
@@ -270,7 +313,7 @@ class Loss:
             writes.append(output if flat is None else output.reshape(flat))
         total = kernel(samples, *arrays, *parameters, *between, *writes)
         if total != total:
-            if weight is not None or ignore_index is not None:  # what is left out isn't to be refused
+            if weight is not None or ignore_index is not None or not is_given:  # what is left out isn't to be refused
                 return None
             if is_small:
                 self._refuse(arrays, inputs)
