@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -788,6 +789,20 @@ def test_few_numbers_of_another_form_are_made_ready_on_the_shortcut(monkeypatch,
                 is_known = not any(np.isnan(part).any() for part in flat(expected))
                 if is_known and isinstance(form, np.ndarray):
                     assert_same_results(short_way(monkeypatch, call), expected, title)
+
+
+def test_a_refusal_speaks_of_the_callers_own_numbers():
+    """Not of those that they were converted to."""
+    logits = np.zeros((4, 3), np.float32)
+    label = np.array([0, 1, 2, 2**64 - 1], np.uint64)
+    for keywords in ({}, {"ignore_index": -1}, {"weight": np.ones(4, np.int64)}):
+        with pytest.raises(ValueError, match=r"label\[3\]` = 18446744073709551615 is outside"):
+            sk.softmax_cross_entropy.value(logits, label, **keywords)
+    for n, size in ((7, 3), (3000, 200)):  # one piece, and many
+        left = np.zeros((n, size), np.float32)
+        for similar, said in ((np.full(n, 2), "2"), (np.full(n, 0.3), "0.3")):
+            with pytest.raises(ValueError, match=rf"similar\[0\]` = {re.escape(said)} is outside"):
+                sk.contrastive.value(left, left, similar)
 
 
 @pytest.mark.parametrize("weight", [[True, False, True, True], [2, 0, 1, 3], [0.5, 0.0, 2.0, 1.0]], ids=str)

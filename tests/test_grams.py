@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from importlib import import_module
 
 import assembly
@@ -10,6 +12,7 @@ import pytest
 from test_contract import same_bits
 
 grams = import_module("symloss_kernels._grams")
+threads = import_module("symloss_kernels._threads")
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 #: Rows: fewer than a step has, not a multiple of it, one band, several, the last one narrower. Columns: fewer than the lanes,
@@ -88,10 +91,10 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, shape, dtype):
     left, less = pair(*shape, dtype)
     factor = np.random.default_rng(3).standard_normal((shape[0], shape[0]))
     made = []
-    for threads in (1, 2, 3, 8):
+    for number in (1, 2, 3, 8):
         total, output = np.empty_like(factor), np.empty_like(left)
-        grams.difference(left, less, dtype, total, threads)
-        grams.times(factor, left, dtype, output, False, threads)
+        grams.difference(left, less, dtype, total, number)
+        grams.times(factor, left, dtype, output, False, number)
         made.append((total, output))
     for others in made[1:]:
         same_bits(others, made[0])
@@ -120,6 +123,24 @@ def test_the_product_may_take_the_place_of_the_matrix():
         grams.times(factor, matrix, dtype, output, False, 2)
         grams.times(factor, matrix, dtype, matrix, False, 2)
         same_bits(matrix, output)
+
+
+def test_nobody_has_the_matrices_after_a_call():
+    """Nor has an offer of work that no thread has taken yet, since all are busy."""
+    count = max(1, len(threads._pool))
+    begun, release = threading.Semaphore(0), threading.Event()
+    threads._offer(lambda: (begun.release(), release.wait()), count)
+    for _ in range(count):
+        begun.acquire()
+    try:
+        left, less = pair(64, 5000)
+        total, output = np.empty((64, 64)), np.empty_like(left)
+        before = list(map(sys.getrefcount, (left, less, total, output)))
+        grams.difference(left, less, DOUBLE, total, 2)
+        grams.times(total, left, DOUBLE, output, False, 2)
+        assert list(map(sys.getrefcount, (left, less, total, output))) == before
+    finally:
+        release.set()
 
 
 @pytest.mark.skipif(not assembly.X86, reason="reads x86 instructions")

@@ -7,6 +7,8 @@ import threading
 from importlib import import_module
 from mmap import mmap
 from multiprocessing.shared_memory import SharedMemory
+from threading import get_ident
+from time import sleep
 
 import numpy as np
 import pytest
@@ -117,6 +119,28 @@ def test_what_is_first_is_called_once(threads):
     run = _pieces.through(counted, (times,), 2, 10)
     run((times,), threads, [lambda: called.append("a"), lambda: called.append("b")])
     assert sorted(called) == ["a", "b"]
+    assert np.all(times == 1)
+
+
+def test_a_job_that_a_helper_has_claimed_is_waited_for(monkeypatch):
+    """Also if it hasn't begun when all else is done."""
+    caller, called, times = get_ident(), [], np.zeros(10, np.int64)
+    run = _pieces.through(counted, (times,), 2, 10)
+    offer = _pieces._threads._offer
+
+    def late():
+        if get_ident() != caller:
+            sleep(0.2)
+        return get_ident()
+
+    def hesitating(*given):
+        offer(*given)
+        sleep(0.05)  # so that the helper is the first to claim a job
+
+    monkeypatch.setattr(_pieces, "get_ident", late)
+    monkeypatch.setattr(_pieces._threads, "_offer", hesitating)
+    run((times,), 2, [lambda: called.append(get_ident())])
+    assert len(called) == 1 and called[0] != caller
     assert np.all(times == 1)
 
 

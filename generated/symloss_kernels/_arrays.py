@@ -183,16 +183,20 @@ def tidy(name: str, kind: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray
 
 
 def readied(kind: str, given: Any, dtype: np.dtype) -> np.ndarray | None:
-    """Few numbers as `tidy` would make them; None for many, for what it would refuse, and for other objects.
+    """Few numbers as `tidy` would make them. None for many, for what it would refuse, and for what is better left to it.
 
-    A prediction has that dtype, and a target may be Python's.
+    A prediction must have that dtype already, and a target may be a Python number or list.
     """
     if type(given) is np.ndarray:
         if kind == "prediction" and given.dtype is not dtype:
             return None
+        if kind == "label" and given.dtype.kind == "u" and given.dtype.itemsize == 8:  # not all are int64
+            return None
         if given.dtype is dtype and given.flags.carray:
             return given
     elif kind == "target" and type(given) in (float, int, bool, list):
+        if type(given) is list and len(given) > PIECE:
+            return None
         try:
             given = np.asarray(given)
         except (TypeError, ValueError):

@@ -45,8 +45,8 @@ _LETTERS = {ir.DoubleType(): "f64", ir.FloatType(): "f32"}
 function = njit(forceinline=True, error_model="numpy")
 #: The same for a function of one float64, which needn't become part of its caller.
 scalar = njit(error_model="numpy")
-#: The same for sums whose terms may be added in any order, which alone may make them infinite, and multiplied and added at
-#: once.
+#: The same for sums whose terms may be added in any order, and be multiplied as they are added. Only partial sums near the
+#: ends of the floats differ by more than roundings: in another order they may be infinite.
 sums = njit(forceinline=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 

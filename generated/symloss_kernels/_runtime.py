@@ -213,14 +213,20 @@ class Loss:
         readied = self._readied(inputs, keywords)
         if readied is None:
             return None
-        if not keywords and (done := self._short.get(entry, _nothing)(readied[0])) is not None:
-            return done
-        return self._once(entry, *readied, is_given=False)
+        try:
+            if not keywords and (done := self._short.get(entry, _nothing)(readied[0])) is not None:
+                return done
+            return self._once(entry, *readied)
+        except (TypeError, ValueError):  # the steps below say it of the caller's own arrays
+            return None
 
     def _readied(
         self, inputs: tuple[Any, ...], keywords: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Few numbers as `_operands` would make them: inputs, and weights; None where all are so, or it isn't so simple."""
+        """Few numbers as `_operands` would make them: inputs, and weights.
+
+        None where nothing needs to be converted, or something can't be, or is better left to the steps below.
+        """
         if len(inputs) != len(self._inputs):
             return None
         dtype = getattr(inputs[self._predicted[0]], "dtype", None)
@@ -244,13 +250,8 @@ class Loss:
                 return tuple(made), keywords | {"weight": array}
         return None if is_same else (tuple(made), keywords)
 
-    def _once(
-        self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any], is_given: bool = True
-    ) -> tuple[Any, Any] | None:
-        """A call on arrays as kernels want them; None where it isn't so simple.
-
-        `is_given` is whether these are the caller's arrays, of which a refusal would speak.
-        """
+    def _once(self, entry: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any] | None:
+        """A call on arrays as kernels want them; None where it isn't so simple."""
         parameters, reduction, weight, ignore_index, out = self._defaults, "mean", None, None, None
         key: Any = entry
         if keywords:
@@ -313,7 +314,7 @@ class Loss:
             writes.append(output if flat is None else output.reshape(flat))
         total = kernel(samples, *arrays, *parameters, *between, *writes)
         if total != total:
-            if weight is not None or ignore_index is not None or not is_given:  # what is left out isn't to be refused
+            if weight is not None or ignore_index is not None:  # what is left out isn't to be refused
                 return None
             if is_small:
                 self._refuse(arrays, inputs)
